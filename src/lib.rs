@@ -1,0 +1,23 @@
+//! pg_millrace: exactly-once streaming between a data lake and Postgres.
+//!
+//! This file is the map and nothing else. A folder imports only from those above it in this list:
+//! `model` → `format`, `convert`, `lake` → `pg` → `catalog` → `pipeline` → `worker`, `api`.
+//! The first four know nothing of Postgres' server code: they build and are tested without the `pg15` feature.
+#![deny(unsafe_code)]
+
+pub mod convert;
+pub mod format;
+pub mod lake;
+pub mod model;
+
+#[cfg(feature = "pg15")]
+mod api;
+#[cfg(feature = "pg15")]
+mod catalog;
+#[cfg(feature = "pg15")]
+#[allow(unsafe_code)]
+mod pg;
+#[cfg(feature = "pg15")]
+mod pipeline;
+#[cfg(feature = "pg15")]
+mod worker;

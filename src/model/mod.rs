@@ -1,0 +1,5 @@
+//! Pure definitions that every other folder shares. No I/O, no Postgres, no async.
+
+pub mod error;
+
+pub use error::{Code, Error, Result};
