@@ -21,3 +21,13 @@ mod pg;
 mod pipeline;
 #[cfg(feature = "pg15")]
 mod worker;
+
+#[cfg(feature = "pg15")]
+pgrx::pg_module_magic!();
+
+/// Called by Postgres when the library is loaded.
+#[cfg(feature = "pg15")]
+#[pgrx::pg_guard]
+extern "C-unwind" fn _PG_init() {
+    worker::init();
+}

@@ -69,7 +69,7 @@ impl Code {
             Code::NotFound => b"58P01",
             Code::Corrupt => b"XX001",
             Code::Changed => b"40001",
-            Code::Gap => b"MR010",
+            Code::Gap => b"58P01",
             Code::Conflict => b"40001",
             Code::Unavailable => b"08006",
             Code::Io => b"58030",

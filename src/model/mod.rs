@@ -1,5 +1,10 @@
 //! Pure definitions that every other folder shares. No I/O, no Postgres, no async.
 
 pub mod error;
+pub mod landing;
+pub mod names;
+pub mod options;
+pub mod pipeline;
+pub mod retry;
 
 pub use error::{Code, Error, Result};

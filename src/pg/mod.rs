@@ -1,1 +1,23 @@
-//! (placeholder)
+//! The seam to the server: the only folder with `unsafe` and `pg_sys`.
+//!
+//! Everything above it speaks plain Rust values and [`crate::model::Error`]. Nothing here knows what a pipeline is.
+
+pub mod bgworker;
+pub mod columns_parser;
+pub mod copy;
+pub mod databases;
+pub mod error;
+pub mod gucs;
+pub mod input;
+pub mod interrupts;
+pub mod latch;
+pub mod procedure;
+pub mod relation;
+pub mod rows;
+pub mod runtime;
+pub mod settings;
+pub mod shmem;
+pub mod spi;
+pub mod subtransaction;
+pub mod transaction;
+pub mod user;

@@ -1,1 +1,18 @@
-//! (placeholder)
+//! What a pipeline does: land, load, publish, and what is around them. `runner::tick` is the one way in for the worker and for run().
+
+pub mod access;
+pub mod aggregates;
+pub mod columns;
+pub mod define;
+pub mod infer;
+pub mod land;
+pub mod load;
+pub mod publish;
+pub mod read;
+pub mod rows;
+pub mod run;
+pub mod runner;
+pub mod scope;
+pub mod simulate;
+pub mod source;
+pub mod verify;

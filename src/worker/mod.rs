@@ -1,1 +1,32 @@
-//! (placeholder)
+//! The background workers: a launcher for the server, a worker for each database with the extension, one for each pipeline.
+//!
+//! Promises: each ends within a second of being asked to, answers a failure with a wait that doubles, and leaves nothing that
+//! a new one would need. What they do is `pipeline::runner`, as in run().
+
+mod database;
+mod launcher;
+mod pipeline;
+
+use crate::pg::{bgworker, databases, gucs, latch, shmem};
+
+/// Called from _PG_init.
+pub fn init() {
+    let preloading = bgworker::preloading();
+    gucs::define(preloading);
+    if preloading && !bgworker::in_binary_upgrade() {
+        shmem::request();
+        bgworker::register_launcher("millrace_launcher_main");
+    }
+}
+
+/// Lets the workers look again: something was created, changed or dropped in this database. A hint: they see it at commit, by looking
+/// more than once.
+pub fn wake() {
+    if !shmem::is_ready() {
+        return;
+    }
+    for pid in shmem::pids(databases::current(), None) {
+        latch::wake(pid);
+    }
+    latch::wake(shmem::launcher());
+}

@@ -1,0 +1,118 @@
+-- Functions in Rust. Defaults, rights and comments stand here; what they do stands in src/api and below.
+-- None is STRICT: a NULL where a value is needed is an error that says so, not a silent nothing.
+
+CREATE FUNCTION millrace.create_pipeline(
+    name text,
+    source text,
+    format text DEFAULT NULL,
+    columns text DEFAULT NULL,
+    staging text DEFAULT NULL,
+    raw text DEFAULT NULL,
+    semi_processed text DEFAULT NULL,
+    every interval DEFAULT '1 second',
+    options jsonb DEFAULT '{}'
+) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_pipeline_wrapper';
+COMMENT ON FUNCTION millrace.create_pipeline(text, text, text, text, text, text, text, interval, jsonb) IS
+'Creates a pipeline that the caller owns, and gives its name.
+name: up to 63 bytes, without a dot. source: URL of a directory, or of files in it by a pattern (file:///landing/*.csv).
+format: csv, or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
+staging: table that rows are loaded into, created when missing; NULL = staging.<name>. raw: URL of a Delta table that keeps every record as
+landed; NULL = none. semi_processed: URL of a Delta table of the clean rows; NULL = none. every: time between two looks at the source,
+50 ms to 1 day; NULL or 0 = only when millrace.run is called. options: JSON object; an unknown key is an error that lists the known ones.
+Needs millrace_admin, and pg_read_server_files / pg_write_server_files for file:// locations.';
+
+CREATE FUNCTION millrace.alter_pipeline(pipeline text, every interval DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'alter_pipeline_wrapper';
+COMMENT ON FUNCTION millrace.alter_pipeline(text, interval, jsonb) IS
+'Changes a pipeline. every: new tick; 0 = only when millrace.run is called; NULL = as it is. options: the options to change; the others
+stay; a JSON null sets one back to its default.';
+
+CREATE FUNCTION millrace.pause(pipeline text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pause_wrapper';
+COMMENT ON FUNCTION millrace.pause(text) IS 'Lets a pipeline rest after the chunk that it is at, until millrace.resume.';
+
+CREATE FUNCTION millrace.resume(pipeline text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
+COMMENT ON FUNCTION millrace.resume(text) IS 'Lets a paused or stopped pipeline go on, at once: waits after failures are forgotten.';
+
+CREATE FUNCTION millrace.drop_pipeline(pipeline text, drop_tables boolean DEFAULT false)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pipeline_wrapper';
+COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
+'Forgets a pipeline with its chunks, files and consumers. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
+
+CREATE PROCEDURE millrace.run(pipeline text) LANGUAGE c AS 'MODULE_PATHNAME', 'run_wrapper';
+COMMENT ON PROCEDURE millrace.run(text) IS
+'Loads and publishes everything that is available now, a commit per chunk. For the pipeline''s owner; not inside a transaction block.';
+
+CREATE FUNCTION millrace.create_aggregate(
+    pipeline text, name text, query text, publish text DEFAULT NULL, options jsonb DEFAULT '{}'
+) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_aggregate_wrapper';
+COMMENT ON FUNCTION millrace.create_aggregate(text, text, text, text, jsonb) IS
+'Creates a view that always shows what query would, kept up to date in the transaction that loads each chunk.
+name: of the view; in the schema of the staging table unless it names another. query: SELECT … FROM the staging table [WHERE …]
+[GROUP BY …] with count, sum, avg, min, max and count(DISTINCT x), each with FILTER; what can''t be kept is refused by name.
+publish: URL of a Delta table that gets the changed groups of each chunk; NULL = none. options: none yet.';
+
+CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_aggregate_wrapper';
+COMMENT ON FUNCTION millrace.drop_aggregate(text, text) IS 'Drops an aggregate: its view and tables. Its published layer stays as it is.';
+
+CREATE FUNCTION millrace.verify(pipeline text)
+RETURNS TABLE (layer text, check_name text, expected text, found text, ok boolean, detail text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'verify_wrapper';
+COMMENT ON FUNCTION millrace.verify(text) IS
+'Recounts a pipeline: chunks, files, staging, rejects, aggregates, raw and published layers; a row per check, ok = as expected. Reads everything, changes nothing.';
+
+CREATE FUNCTION millrace.simulate(
+    kind text,
+    location text,
+    rows_per_file bigint DEFAULT 10000,
+    files bigint DEFAULT 1,
+    seed bigint DEFAULT 42,
+    format text DEFAULT 'csv',
+    options jsonb DEFAULT '{}'
+) RETURNS TABLE (file text, rows bigint, bytes bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'simulate_wrapper';
+COMMENT ON FUNCTION millrace.simulate(text, text, bigint, bigint, bigint, text, jsonb) IS
+'Writes synthetic landing files, each whole or not at all; the same arguments give the same bytes.
+kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. seed: other numbers
+give other rows and file names. options: bad_ratio (0 to 1, share of malformed records), first_file (number of the first file), start (event time).';
+
+CREATE FUNCTION millrace.lineage(pipeline text, chunk_no bigint, row_no bigint)
+RETURNS TABLE (path text, record_no bigint, etag text, raw_version bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF lineage.pipeline IS NULL OR lineage.chunk_no IS NULL OR lineage.row_no IS NULL THEN
+        RAISE EXCEPTION 'pipeline, chunk_no and row_no must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Take _chunk_no and _row_no from a row of the staging table.';
+    END IF;
+    RETURN QUERY
+    SELECT f ->> 'path', (f ->> 'first_record')::bigint + lineage.row_no - (f ->> 'first_row_no')::bigint, f ->> 'etag',
+           (c.source ->> 'raw_version')::bigint
+      FROM millrace.pipeline p
+      JOIN millrace.chunk c ON c.pipeline_id = p.id
+     CROSS JOIN LATERAL jsonb_array_elements(c.source -> 'files') AS f
+     WHERE p.name = lineage.pipeline AND c.chunk_no = lineage.chunk_no
+       AND lineage.row_no >= (f ->> 'first_row_no')::bigint
+       AND lineage.row_no < (f ->> 'first_row_no')::bigint + (f ->> 'records')::bigint;
+END
+$$;
+COMMENT ON FUNCTION millrace.lineage(text, bigint, bigint) IS
+'Leads a row of staging or rejects (its _chunk_no and _row_no) back to the landing file and the number of its record there, from 1.';
+
+CREATE FUNCTION millrace.preloaded() RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'preloaded_wrapper';
+COMMENT ON FUNCTION millrace.preloaded() IS
+'True if the server has pg_millrace in shared_preload_libraries, so that background workers run; else pipelines work by millrace.run.';
+
+CREATE FUNCTION millrace.library_version() RETURNS text LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'library_version_wrapper';
+COMMENT ON FUNCTION millrace.library_version() IS 'Version of the library that this session has loaded; it may differ from the extension''s until ALTER EXTENSION … UPDATE.';
+
+CREATE FUNCTION millrace.wake_workers() RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'wake_workers_wrapper';
+COMMENT ON FUNCTION millrace.wake_workers() IS 'Lets the workers look for pipelines now instead of at their next look. Never needed for correctness.';
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA millrace FROM PUBLIC;
+REVOKE ALL ON PROCEDURE millrace.run(text) FROM PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA millrace TO millrace_admin;
+GRANT EXECUTE ON PROCEDURE millrace.run(text) TO millrace_admin;
+GRANT EXECUTE ON FUNCTION millrace.lineage(text, bigint, bigint) TO millrace_consumer;
+GRANT EXECUTE ON FUNCTION millrace.preloaded(), millrace.library_version() TO millrace_consumer, millrace_monitor;

@@ -1,0 +1,84 @@
+-- What people look at. Views run with their owner's rights over tables that nobody else may read, and show no row of data and no secret.
+
+CREATE VIEW millrace.pipelines AS
+SELECT p.name AS pipeline,
+       p.state,
+       p.state_reason,
+       p.owner::text AS owner,
+       p.source,
+       p.format,
+       p.staging::text AS staging,
+       p.rejects::text AS rejects,
+       p.raw,
+       p.semi_processed,
+       p.every,
+       p.options,
+       s.head AS last_chunk_no,
+       c.sealed_at AS last_sealed_at,
+       NULLIF(s.raw_version, -1) AS raw_version,
+       s.failures,
+       s.last_error,
+       s.last_sqlstate,
+       s.last_error_at,
+       s.retry_at,
+       p.created_at
+  FROM millrace.pipeline p
+  JOIN millrace.position s ON s.pipeline_id = p.id
+  LEFT JOIN millrace.chunk c ON c.pipeline_id = p.id AND c.chunk_no = s.head;
+COMMENT ON VIEW millrace.pipelines IS 'A row per pipeline: definition, state, how far it has got, and its last error.';
+
+CREATE VIEW millrace.chunks AS
+SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source
+  FROM millrace.chunk c JOIN millrace.pipeline p ON p.id = c.pipeline_id;
+COMMENT ON VIEW millrace.chunks IS
+'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.';
+
+CREATE VIEW millrace.files AS
+SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
+       f.records_done, f.bytes_done, f.updated_at
+  FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
+COMMENT ON VIEW millrace.files IS
+'The ledger of landing files. state: waiting (loaded in part), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead. path is relative to the source.';
+
+CREATE VIEW millrace.aggregates AS
+SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at
+  FROM millrace.aggregate a JOIN millrace.pipeline p ON p.id = a.pipeline_id;
+COMMENT ON VIEW millrace.aggregates IS 'A row per aggregate: its query and where its result is read.';
+
+CREATE VIEW millrace.publications AS
+SELECT p.name AS pipeline, b.layer, l.location, b.chunk_no, b.state, b.rows, b.delta_version, b.attempts, b.error, b.retry_at, b.published_at
+  FROM millrace.publication b
+  JOIN millrace.layer l USING (pipeline_id, layer)
+  JOIN millrace.pipeline p ON p.id = b.pipeline_id;
+COMMENT ON VIEW millrace.publications IS 'The outbox: a row per chunk and published layer. Chunks that went in one commit share its delta_version.';
+
+CREATE VIEW millrace.events AS
+SELECT id, at, pipeline, kind, who, subject, message, detail FROM millrace.event;
+COMMENT ON VIEW millrace.events IS 'What happened and who did it: definitions changed, files failed, errors, consumers moved.';
+
+-- Rejected rows are users' data: the function runs with the caller's rights and shows the tables that the caller may read.
+CREATE FUNCTION millrace.all_rejects()
+RETURNS TABLE (pipeline text, chunk_no bigint, file text, row_no bigint, raw text, raw_bytes bytea, reasons jsonb, status text, rejected_at timestamptz)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN SELECT p.pipeline AS name, to_regclass(p.rejects) AS rejects FROM millrace.pipelines p LOOP
+        IF found.rejects IS NOT NULL AND has_table_privilege(found.rejects, 'SELECT') THEN
+            RETURN QUERY EXECUTE format(
+                'SELECT %L::text, chunk_no, file, row_no, raw, raw_bytes, reasons, status, rejected_at FROM %s', found.name, found.rejects);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION millrace.all_rejects() IS 'Rejected rows of all pipelines whose rejects table the caller may read. Behind the view millrace.rejects.';
+
+CREATE VIEW millrace.rejects WITH (security_invoker = true) AS SELECT * FROM millrace.all_rejects();
+COMMENT ON VIEW millrace.rejects IS
+'Rejected rows of all pipelines that the caller may read: as landed (raw), from where (file, row_no = record in it), and why (reasons).';
+
+REVOKE ALL ON ALL TABLES IN SCHEMA millrace FROM PUBLIC;
+REVOKE ALL ON FUNCTION millrace.all_rejects() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.all_rejects() TO millrace_admin, millrace_consumer, millrace_monitor;
+GRANT SELECT ON millrace.pipelines, millrace.chunks, millrace.files, millrace.aggregates, millrace.publications, millrace.events, millrace.rejects
+   TO millrace_admin, millrace_consumer, millrace_monitor;

@@ -1,0 +1,14 @@
+-- What pg_dump takes along: everything that says what is defined and how far it has got. Sequences need their own call.
+SELECT pg_catalog.pg_extension_config_dump('millrace.pipeline', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.pipeline_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.position', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.chunk', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.file', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.aggregate', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.aggregate_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.layer', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.publication', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.event', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.event_id_seq', '');
+
+SELECT millrace.wake_workers();

@@ -1,0 +1,110 @@
+//! Functions on pipelines.
+
+use pgrx::datum::Interval;
+use pgrx::prelude::*;
+use pgrx::{JsonB, pg_sys};
+
+use crate::api::{Answer, answer, interval_text, json};
+use crate::catalog::pipelines;
+use crate::model::{Error, Result};
+use crate::pg::error::required;
+use crate::pg::{procedure, shmem, user};
+use crate::pipeline::{define, run as running, scope};
+use crate::worker;
+
+const ADMIN: &std::ffi::CStr = c"millrace_admin";
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn create_pipeline(
+    name: Option<&str>,
+    source: Option<&str>,
+    format: Option<&str>,
+    columns: Option<&str>,
+    staging: Option<&str>,
+    raw: Option<&str>,
+    semi_processed: Option<&str>,
+    every: Option<Interval>,
+    options: Option<JsonB>,
+) -> Answer<String> {
+    answer((|| {
+        let name = required(name, "name")?;
+        user::require_role(user::current(), ADMIN, "create a pipeline")?;
+        let every = every.map(interval_text);
+        let options = json(options);
+        define::create(define::Wanted {
+            name,
+            source: required(source, "source")?,
+            format,
+            columns,
+            staging,
+            raw,
+            semi_processed,
+            every: every.as_deref(),
+            options: &options,
+        })?;
+        worker::wake();
+        Ok(name.to_string())
+    })())
+}
+
+#[pg_extern(sql = false)]
+fn alter_pipeline(pipeline: Option<&str>, every: Option<Interval>, options: Option<JsonB>) -> Answer<()> {
+    let every = every.map(interval_text);
+    let options = options.map(|o| o.0);
+    change(pipeline, |name| define::alter(name, every.as_deref(), options.as_ref()))
+}
+
+#[pg_extern(sql = false)]
+fn pause(pipeline: Option<&str>) -> Answer<()> {
+    change(pipeline, define::pause)
+}
+
+#[pg_extern(sql = false)]
+fn resume(pipeline: Option<&str>) -> Answer<()> {
+    change(pipeline, define::resume)
+}
+
+#[pg_extern(sql = false)]
+fn drop_pipeline(pipeline: Option<&str>, drop_tables: Option<bool>) -> Answer<()> {
+    change(pipeline, |name| define::drop(name, drop_tables.unwrap_or(false)))
+}
+
+fn change(pipeline: Option<&str>, f: impl FnOnce(&str) -> Result<()>) -> Answer<()> {
+    answer((|| {
+        f(required(pipeline, "pipeline")?)?;
+        worker::wake();
+        Ok(())
+    })())
+}
+
+/// A procedure: it commits after each chunk.
+#[pg_extern(sql = false)]
+fn run(pipeline: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Answer<()> {
+    answer((|| {
+        let name = required(pipeline, "pipeline")?.to_string();
+        let pipeline = scope::catalog(|| pipelines::by_name(&name))?;
+        define::require_owner(&pipeline, "run")?;
+        let _procedure = procedure::enter(fcinfo, "millrace.run")?;
+        running::run(&pipeline)
+    })())
+}
+
+/// True where the server preloaded the library, so that workers can run.
+#[pg_extern(sql = false)]
+fn preloaded() -> bool {
+    shmem::is_ready()
+}
+
+/// The version of the library that is loaded.
+#[pg_extern(sql = false)]
+fn library_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// For the extension's script: lets the launcher look at this database soon.
+#[pg_extern(sql = false)]
+fn wake_workers() -> Answer<()> {
+    worker::wake();
+    Ok::<(), Error>(()).map_err(Into::into)
+}

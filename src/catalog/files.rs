@@ -1,0 +1,142 @@
+//! The ledger of landing files.
+
+use serde::Deserialize;
+
+use crate::model::Result;
+use crate::pg::spi;
+
+/// What the ledger says of a listed file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Known {
+    pub path: String,
+    pub etag: String,
+    pub size: i64,
+    pub state: String,
+    pub records_done: i64,
+    pub bytes_done: i64,
+    /// False while a failed file waits for its next attempt.
+    pub due: bool,
+}
+
+impl Known {
+    /// True when the file needs no further look while it stays as it is.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state.as_str(), "loaded" | "skipped" | "changed" | "dead")
+    }
+}
+
+/// The ledger's rows for these paths.
+pub fn known(pipeline_id: i32, paths: Vec<String>) -> Result<Vec<Known>> {
+    spi::read(
+        "SELECT f.path, f.etag, f.size, f.state, f.records_done, f.bytes_done,
+                (f.retry_at IS NULL OR f.retry_at <= pg_catalog.clock_timestamp()) AS due
+           FROM pg_catalog.unnest($2::text[]) AS listed (path)
+           JOIN millrace.file f ON f.pipeline_id = $1 AND f.path = listed.path",
+        vec![pipeline_id.into(), paths.into()],
+    )
+}
+
+/// Records of one file that a chunk holds.
+pub struct Loaded {
+    pub path: String,
+    pub etag: String,
+    pub size: i64,
+    pub modified_micros: Option<i64>,
+    pub records_done: i64,
+    pub bytes_done: i64,
+    pub rows: i64,
+    pub rejects: i64,
+    pub done: bool,
+}
+
+/// Notes what a chunk took of these files.
+pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) -> Result<()> {
+    let texts = |f: fn(&Loaded) -> String| files.iter().map(|x| Some(f(x))).collect::<Vec<_>>();
+    let numbers = |f: fn(&Loaded) -> Option<i64>| files.iter().map(f).collect::<Vec<_>>();
+    spi::execute(
+        "INSERT INTO millrace.file AS f
+            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, updated_at)
+         SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects,
+                pg_catalog.clock_timestamp()
+           FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::bigint[]),
+                           pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::bigint[]),
+                           pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::bigint[]))
+             AS new (path, etag, size, modified, state, records_done, bytes_done, rows, rejects)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET etag = EXCLUDED.etag, size = EXCLUDED.size, modified = COALESCE(EXCLUDED.modified, f.modified),
+                state = EXCLUDED.state, chunk_no = COALESCE(EXCLUDED.chunk_no, f.chunk_no),
+                records_done = EXCLUDED.records_done, bytes_done = EXCLUDED.bytes_done,
+                rows = f.rows + EXCLUDED.rows, rejects = f.rejects + EXCLUDED.rejects,
+                error = NULL, retry_at = NULL, updated_at = EXCLUDED.updated_at",
+        vec![
+            pipeline_id.into(),
+            chunk_no.into(),
+            texts(|f| f.path.clone()).into(),
+            texts(|f| f.etag.clone()).into(),
+            numbers(|f| Some(f.size)).into(),
+            numbers(|f| f.modified_micros).into(),
+            texts(|f| if f.done { "loaded" } else { "waiting" }.to_string()).into(),
+            numbers(|f| Some(f.records_done)).into(),
+            numbers(|f| Some(f.bytes_done)).into(),
+            numbers(|f| Some(f.rows)).into(),
+            numbers(|f| Some(f.rejects)).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes files with a state and a word of explanation, without touching what was loaded of them.
+pub fn record_state(pipeline_id: i32, files: &[(String, String, i64)], state: &str, error: Option<&str>) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, error)
+         SELECT $1, path, etag, size, $5, $6
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]))
+             AS new (path, etag, size)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET etag = EXCLUDED.etag, size = EXCLUDED.size, state = EXCLUDED.state, error = EXCLUDED.error,
+                retry_at = NULL, updated_at = pg_catalog.clock_timestamp()",
+        vec![
+            pipeline_id.into(),
+            files.iter().map(|f| Some(f.0.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.1.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.2)).collect::<Vec<_>>().into(),
+            state.into(),
+            error.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes a file that can't be read: tried again after a wait, `dead` after `max_attempts` or at once when trying again can't help.
+pub fn record_failed(
+    pipeline_id: i32,
+    file: (&str, &str, i64),
+    error: &str,
+    can_help: bool,
+    max_attempts: i32,
+    first_wait_ms: i64,
+) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, attempts, error, retry_at)
+         VALUES ($1, $2, $3, $4, CASE WHEN $6 AND $7 > 1 THEN 'failed' ELSE 'dead' END, 1, $5,
+                 pg_catalog.clock_timestamp() + $8 * interval '1 millisecond')
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET etag = EXCLUDED.etag, size = EXCLUDED.size, error = EXCLUDED.error,
+                attempts = CASE WHEN f.etag = EXCLUDED.etag THEN f.attempts + 1 ELSE 1 END,
+                state = CASE WHEN $6 AND (f.etag <> EXCLUDED.etag OR f.attempts + 1 < $7) THEN 'failed' ELSE 'dead' END,
+                retry_at = pg_catalog.clock_timestamp()
+                    + LEAST($8 * 2.0 ^ LEAST(f.attempts, 20), 300000) * interval '1 millisecond',
+                updated_at = pg_catalog.clock_timestamp()",
+        vec![
+            pipeline_id.into(),
+            file.0.into(),
+            file.1.into(),
+            file.2.into(),
+            error.into(),
+            can_help.into(),
+            max_attempts.into(),
+            first_wait_ms.into(),
+        ],
+    )?;
+    Ok(())
+}

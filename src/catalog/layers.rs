@@ -1,0 +1,118 @@
+//! Published layers and their outbox.
+
+use serde::Deserialize;
+
+use crate::model::{Error, Result};
+use crate::pg::spi;
+
+/// The layer of a pipeline's clean rows.
+pub const SEMI_PROCESSED: &str = "semi_processed";
+
+/// The layer of an aggregate.
+pub fn of_aggregate(name: &str) -> String {
+    format!("aggregate:{name}")
+}
+
+pub fn insert(pipeline_id: i32, layer: &str, location: &str, from_chunk: i64) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.layer (pipeline_id, layer, location, from_chunk) VALUES ($1, $2, $3, $4)",
+        vec![pipeline_id.into(), layer.into(), location.into(), from_chunk.into()],
+    )?;
+    Ok(())
+}
+
+pub fn delete(pipeline_id: i32, layer: &str) -> Result<()> {
+    spi::execute("DELETE FROM millrace.layer WHERE pipeline_id = $1 AND layer = $2", vec![pipeline_id.into(), layer.into()])?;
+    Ok(())
+}
+
+/// Puts a chunk into the outbox of every layer.
+pub fn enqueue(pipeline_id: i32, chunk_no: i64) -> Result<u64> {
+    spi::execute(
+        "INSERT INTO millrace.publication (pipeline_id, layer, chunk_no)
+         SELECT pipeline_id, layer, $2 FROM millrace.layer WHERE pipeline_id = $1",
+        vec![pipeline_id.into(), chunk_no.into()],
+    )
+}
+
+/// Chunks that wait to be published to one layer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Pending {
+    pub layer: String,
+    pub location: String,
+    pub first: i64,
+    pub last: i64,
+    pub due: bool,
+}
+
+/// What waits, a row a layer: its oldest chunk, and as many after it as stay within `most_rows` rows together.
+pub fn pending(pipeline_id: i32, most_rows: i64) -> Result<Vec<Pending>> {
+    spi::read(
+        "SELECT l.layer, l.location, p.first, p.last, p.due
+           FROM millrace.layer l
+          CROSS JOIN LATERAL (
+                SELECT pg_catalog.min(w.chunk_no) AS first,
+                       pg_catalog.max(w.chunk_no) FILTER (WHERE w.total <= $2 OR w.total = w.row_count) AS last,
+                       COALESCE(pg_catalog.max(w.retry_at), '-infinity') <= pg_catalog.clock_timestamp() AS due
+                  FROM (SELECT o.chunk_no, o.retry_at, c.row_count, pg_catalog.sum(c.row_count) OVER (ORDER BY o.chunk_no) AS total
+                          FROM (SELECT chunk_no, retry_at FROM millrace.publication
+                                 WHERE pipeline_id = l.pipeline_id AND layer = l.layer AND state = 'pending'
+                                 ORDER BY chunk_no LIMIT 1000) AS o
+                          JOIN millrace.chunk c ON c.pipeline_id = l.pipeline_id AND c.chunk_no = o.chunk_no) AS w) AS p
+          WHERE l.pipeline_id = $1 AND p.first IS NOT NULL
+          ORDER BY l.layer",
+        vec![pipeline_id.into(), most_rows.into()],
+    )
+}
+
+/// Notes that the chunks of a layer up to `last` are in the lake.
+pub fn record_done(pipeline_id: i32, layer: &str, last: i64, delta_version: Option<i64>, rows: &[(i64, i64)]) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.publication p
+            SET state = 'done', delta_version = $4, rows = COALESCE(c.rows, 0), error = NULL, retry_at = NULL,
+                attempts = p.attempts + 1, published_at = pg_catalog.clock_timestamp()
+           FROM millrace.publication q
+           LEFT JOIN ROWS FROM (pg_catalog.unnest($5::bigint[]), pg_catalog.unnest($6::bigint[])) AS c (chunk_no, rows)
+             ON c.chunk_no = q.chunk_no
+          WHERE p.pipeline_id = $1 AND p.layer = $2 AND p.chunk_no <= $3 AND p.state = 'pending'
+            AND q.pipeline_id = p.pipeline_id AND q.layer = p.layer AND q.chunk_no = p.chunk_no",
+        vec![
+            pipeline_id.into(),
+            layer.into(),
+            last.into(),
+            delta_version.into(),
+            rows.iter().map(|r| r.0).collect::<Vec<_>>().into(),
+            rows.iter().map(|r| r.1).collect::<Vec<_>>().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes that publishing failed; it is tried again after a wait.
+pub fn record_failed(pipeline_id: i32, layer: &str, first: i64, last: i64, error: &Error, first_wait_ms: i64) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.publication
+            SET attempts = attempts + 1, error = $5,
+                retry_at = pg_catalog.clock_timestamp()
+                    + LEAST($6 * 2.0 ^ LEAST(attempts, 20), 300000) * interval '1 millisecond'
+          WHERE pipeline_id = $1 AND layer = $2 AND chunk_no BETWEEN $3 AND $4 AND state = 'pending'",
+        vec![
+            pipeline_id.into(),
+            layer.into(),
+            first.into(),
+            last.into(),
+            error.to_string().into(),
+            first_wait_ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Puts one chunk into the outbox of one layer.
+pub fn enqueue_one(pipeline_id: i32, layer: &str, chunk_no: i64) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.publication (pipeline_id, layer, chunk_no) VALUES ($1, $2, $3)",
+        vec![pipeline_id.into(), layer.into(), chunk_no.into()],
+    )?;
+    Ok(())
+}

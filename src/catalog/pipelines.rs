@@ -1,0 +1,171 @@
+//! Definitions and positions of pipelines.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::pipeline::{Pipeline, Position};
+use crate::model::{Code, Error, Result};
+use crate::pg::spi;
+
+const DEFINITION: &str = "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
+        rejects::oid::bigint AS rejects, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
+        options, settings, app_id, state, state_reason
+   FROM millrace.pipeline";
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::UndefinedObject, format!("pipeline \"{name}\" does not exist"))
+        .detail("There is no pipeline of that name in this database.")
+        .hint("SELECT pipeline FROM millrace.pipelines lists them.")
+}
+
+pub fn by_name(name: &str) -> Result<Pipeline> {
+    find(name)?.ok_or_else(|| unknown(name))
+}
+
+pub fn find(name: &str) -> Result<Option<Pipeline>> {
+    Ok(spi::query(&format!("{DEFINITION} WHERE name = $1"), vec![name.into()])?.pop())
+}
+
+/// Reads under the caller's snapshot: an idle look costs no transaction id.
+pub fn by_id(id: i32) -> Result<Option<Pipeline>> {
+    Ok(spi::read(&format!("{DEFINITION} WHERE id = $1"), vec![id.into()])?.pop())
+}
+
+/// Locks the definition against change until the transaction ends.
+pub fn lock(name: &str) -> Result<Pipeline> {
+    let found: Option<Pipeline> =
+        spi::query(&format!("{DEFINITION} WHERE name = $1 FOR UPDATE"), vec![name.into()])?.pop();
+    found.ok_or_else(|| unknown(name))
+}
+
+/// The ids of pipelines that the worker should be running.
+pub fn active_ids() -> Result<Vec<i32>> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: i32,
+    }
+    let rows: Vec<Id> = spi::read(
+        "SELECT id FROM millrace.pipeline WHERE state = 'active' AND every IS NOT NULL ORDER BY id",
+        vec![],
+    )?;
+    Ok(rows.into_iter().map(|r| r.id).collect())
+}
+
+/// What a new pipeline is made of.
+pub struct New<'a> {
+    pub name: &'a str,
+    pub owner: pgrx::pg_sys::Oid,
+    pub source: &'a str,
+    pub format: &'a str,
+    pub staging: pgrx::pg_sys::Oid,
+    pub rejects: pgrx::pg_sys::Oid,
+    pub raw: Option<&'a str>,
+    pub semi_processed: Option<&'a str>,
+    pub every: Option<&'a str>,
+    pub options: Value,
+    pub settings: Value,
+    pub app_id: &'a str,
+}
+
+pub fn insert(new: New<'_>) -> Result<i32> {
+    let id: Option<i32> = spi::value(
+        "INSERT INTO millrace.pipeline
+            (name, owner, source, format, staging, rejects, raw, semi_processed, every, options, settings, app_id)
+         VALUES ($1, $2::regrole, $3, $4, $5::regclass, $6::regclass, $7, $8, $9::interval, $10::jsonb, $11::jsonb, $12)
+         RETURNING id",
+        vec![
+            new.name.into(),
+            new.owner.into(),
+            new.source.into(),
+            new.format.into(),
+            new.staging.into(),
+            new.rejects.into(),
+            new.raw.into(),
+            new.semi_processed.into(),
+            new.every.into(),
+            new.options.to_string().into(),
+            new.settings.to_string().into(),
+            new.app_id.into(),
+        ],
+    )?;
+    let id = id.ok_or_else(|| Error::new(Code::Internal, "the new pipeline has no id"))?;
+    spi::execute("INSERT INTO millrace.position (pipeline_id) VALUES ($1)", vec![id.into()])?;
+    Ok(id)
+}
+
+pub fn delete(id: i32) -> Result<()> {
+    spi::execute("DELETE FROM millrace.pipeline WHERE id = $1", vec![id.into()])?;
+    Ok(())
+}
+
+pub fn set_every(id: i32, every: Option<&str>) -> Result<()> {
+    spi::execute("UPDATE millrace.pipeline SET every = $2::interval WHERE id = $1", vec![id.into(), every.into()])?;
+    Ok(())
+}
+
+pub fn set_options(id: i32, options: &Value) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET options = $2::jsonb WHERE id = $1",
+        vec![id.into(), options.to_string().into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_state(id: i32, state: &str, reason: Option<&str>) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET state = $2, state_reason = $3 WHERE id = $1",
+        vec![id.into(), state.into(), reason.into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets failures, so that the next tick comes at once.
+pub fn clear_failures(id: i32) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.position
+            SET failures = 0, retry_at = NULL, last_error = NULL, last_sqlstate = NULL, last_error_at = NULL
+          WHERE pipeline_id = $1 AND failures <> 0",
+        vec![id.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes a failed tick; answers how many there have been in a row.
+pub fn record_failure(id: i32, error: &Error, first_wait_ms: i64) -> Result<i32> {
+    let sqlstate = String::from_utf8_lossy(&error.code.sqlstate()).into_owned();
+    let failures: Option<i32> = spi::value(
+        "UPDATE millrace.position
+            SET failures = failures + 1, last_error = $2, last_sqlstate = $3, last_error_at = pg_catalog.clock_timestamp(),
+                retry_at = pg_catalog.clock_timestamp()
+                    + LEAST($4 * 2.0 ^ LEAST(failures, 20), 300000) * interval '1 millisecond'
+          WHERE pipeline_id = $1
+      RETURNING failures",
+        vec![id.into(), error.to_string().into(), sqlstate.into(), first_wait_ms.into()],
+    )?;
+    Ok(failures.unwrap_or(0))
+}
+
+pub fn position(id: i32) -> Result<Option<Position>> {
+    Ok(spi::read("SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1", vec![id.into()])?.pop())
+}
+
+/// The position, locked to commit: whoever holds it seals the next chunk.
+pub fn lock_position(id: i32) -> Result<Option<Position>> {
+    Ok(spi::query(
+        "SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1 FOR UPDATE",
+        vec![id.into()],
+    )?
+    .pop())
+}
+
+/// Moves the position on, and forgets failures: something worked.
+pub fn advance(id: i32, to: &Position) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.position
+            SET head = $2, raw_version = $3, land_seq = $4,
+                failures = 0, retry_at = NULL, last_error = NULL, last_sqlstate = NULL, last_error_at = NULL
+          WHERE pipeline_id = $1",
+        vec![id.into(), to.head.into(), to.raw_version.into(), to.land_seq.into()],
+    )?;
+    Ok(())
+}

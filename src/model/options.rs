@@ -1,0 +1,228 @@
+//! A pipeline's options: the typed form of the `options` argument.
+//!
+//! Unknown keys are refused with the list of the known ones. Every option has its default here and nowhere else.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::model::{Code, Error, Result};
+
+/// In which order new files are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    #[default]
+    Path,
+    Modified,
+}
+
+/// What happens when a file that was loaded is there again with other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OnReplaced {
+    /// Noted in `millrace.files` as `changed`; the rows stay as they are.
+    #[default]
+    Ignore,
+    /// The pipeline stops.
+    Fail,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Also look into directories below.
+    pub recursive: bool,
+    /// How long a file must have been unchanged before it is read.
+    #[serde(with = "duration")]
+    pub settle: Duration,
+    pub max_files_per_chunk: u32,
+    pub max_bytes_per_chunk: u64,
+    pub max_rows_per_chunk: u64,
+    /// False: files that are there when the pipeline is created are not loaded.
+    pub include_existing: bool,
+    pub on_replaced: OnReplaced,
+    pub order: Order,
+    /// CSV: the first record names the columns.
+    pub header: bool,
+    pub delimiter: char,
+    pub quote: char,
+    /// CSV: what stands before a quote inside quotes; by default the quote itself.
+    pub escape: Option<char>,
+    /// CSV: the unquoted text that means NULL.
+    pub null: String,
+    /// CSV: quoted fields may hold line ends.
+    pub multiline: bool,
+    /// How often a file that can't be read is tried before it is `dead`.
+    pub max_attempts: u32,
+    /// Wait after a first failure; doubled after each further one, up to 5 minutes.
+    #[serde(with = "duration")]
+    pub backoff: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            recursive: false,
+            settle: Duration::ZERO,
+            max_files_per_chunk: 1_000,
+            max_bytes_per_chunk: 64 * 1024 * 1024,
+            max_rows_per_chunk: 1_000_000,
+            include_existing: true,
+            on_replaced: OnReplaced::Ignore,
+            order: Order::Path,
+            header: true,
+            delimiter: ',',
+            quote: '"',
+            escape: None,
+            null: String::new(),
+            multiline: true,
+            max_attempts: 5,
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Options {
+    pub fn parse(value: &Value) -> Result<Options> {
+        let options: Options = serde_json::from_value(value.clone()).map_err(|e| explain(value, &e.to_string()))?;
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("max_files_per_chunk", u64::from(self.max_files_per_chunk)),
+            ("max_bytes_per_chunk", self.max_bytes_per_chunk),
+            ("max_rows_per_chunk", self.max_rows_per_chunk),
+            ("max_attempts", u64::from(self.max_attempts)),
+        ] {
+            if value == 0 {
+                return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" must be at least 1"))
+                    .detail("It is 0.")
+                    .hint(format!("Leave \"{name}\" out for its default.")));
+            }
+        }
+        let escape = self.escape.unwrap_or(self.quote);
+        for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
+            if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
+                return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" must be one ASCII character"))
+                    .detail(format!("It is {c:?}."))
+                    .hint("Line ends and NUL can't be used either."));
+            }
+        }
+        if self.delimiter == self.quote || self.delimiter == escape {
+            return Err(Error::new(Code::InvalidParameter, "option \"delimiter\" must differ from quote and escape")
+                .detail(format!("It is {:?}.", self.delimiter))
+                .hint("Choose another delimiter or quote."));
+        }
+        Ok(())
+    }
+}
+
+/// serde's message names the unknown key and the known ones; say it in our words.
+fn explain(value: &Value, message: &str) -> Error {
+    if !value.is_object() {
+        return Error::new(Code::InvalidParameter, "options must be a JSON object")
+            .detail(format!("It is {value}."))
+            .hint("Write options => '{\"settle\": \"2 seconds\"}'.");
+    }
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((key, known)) = rest.split_once("`, expected ")
+    {
+        return Error::new(Code::InvalidParameter, format!("unknown option \"{key}\""))
+            .detail(format!("options is {value}."))
+            .hint(format!("Known options: {}.", known.trim_start_matches("one of ").replace('`', "")));
+    }
+    Error::new(Code::InvalidParameter, "an option has a value that can't be used")
+        .detail(message.to_string())
+        .hint("See millrace.pipelines for the options in force.")
+}
+
+/// Durations as JSON: a number of seconds, or text such as '500 ms', '2 seconds', '1 minute'.
+pub mod duration {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format!("{} ms", d.as_millis()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let value = Value::deserialize(d)?;
+        let parsed = match &value {
+            Value::Number(n) => n.as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            Value::String(s) => parse(s),
+            _ => None,
+        };
+        parsed.ok_or_else(|| serde::de::Error::custom(format!("{value} is no duration; write e.g. \"2 seconds\"")))
+    }
+
+    /// Sum of `number unit` pairs.
+    pub fn parse(text: &str) -> Option<Duration> {
+        let spaced: String = text
+            .chars()
+            .scan(false, |digit, c| {
+                let now = c.is_ascii_digit() || c == '.';
+                let gap = *digit && c.is_ascii_alphabetic();
+                *digit = now;
+                Some(if gap { format!(" {c}") } else { c.to_string() })
+            })
+            .collect();
+        let words: Vec<&str> = spaced.split_whitespace().collect();
+        if words.is_empty() || words.len() % 2 != 0 {
+            return None;
+        }
+        let mut seconds = 0.0;
+        for pair in words.chunks(2) {
+            let unit = match pair[1] {
+                "ms" | "millisecond" | "milliseconds" => 0.001,
+                "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+                "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+                "h" | "hour" | "hours" => 3_600.0,
+                "d" | "day" | "days" => 86_400.0,
+                _ => return None,
+            };
+            seconds += pair[0].parse::<f64>().ok()? * unit;
+        }
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_unknown_option_is_named_and_the_known_ones_are_listed() {
+        let e = Options::parse(&json!({"setle": 1})).unwrap_err();
+        assert_eq!(e.code, Code::InvalidParameter);
+        assert!(e.message.contains("setle"));
+        assert!(e.hint.unwrap().contains("settle, max_files_per_chunk"));
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        for (text, millis) in [("500 ms", 500), ("2 seconds", 2_000), ("1 minute", 60_000), ("1h 30min", 5_400_000), ("100ms", 100)] {
+            assert_eq!(duration::parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "2", "two seconds", "-1 s", "1 fortnight"] {
+            assert_eq!(duration::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_survive_being_stored() {
+        let options = Options::parse(&json!({"settle": "2 seconds", "delimiter": ";", "escape": "\\"})).unwrap();
+        assert_eq!(Options::parse(&serde_json::to_value(&options).unwrap()).unwrap(), options);
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for bad in [json!({"max_rows_per_chunk": 0}), json!({"delimiter": "\n"}), json!({"delimiter": "\""}), json!([1]), json!({"settle": "soon"})] {
+            let e = Options::parse(&bad).unwrap_err();
+            assert!(e.detail.is_some() && e.hint.is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A pipeline as it is defined, and how far it has got.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::model::options::Options;
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Pipeline {
+    pub id: i32,
+    pub name: String,
+    pub owner: u32,
+    pub source: String,
+    pub format: String,
+    pub staging: u32,
+    pub rejects: u32,
+    pub raw: Option<String>,
+    pub semi_processed: Option<String>,
+    /// `None`: only when run() is called.
+    pub every_ms: Option<i64>,
+    pub options: Options,
+    /// Settings to run under.
+    pub settings: BTreeMap<String, String>,
+    pub app_id: String,
+    pub state: String,
+    pub state_reason: Option<String>,
+}
+
+impl Pipeline {
+    pub fn is_active(&self) -> bool {
+        self.state == "active"
+    }
+
+    pub fn every(&self) -> Option<Duration> {
+        self.every_ms.map(|ms| Duration::from_millis(ms.max(50) as u64))
+    }
+
+    /// The application id of one of the pipeline's writers, for Delta's `txn` action.
+    pub fn writer(&self, layer: &str) -> String {
+        format!("{}:{layer}", self.app_id)
+    }
+}
+
+/// How far a pipeline has got. Two that are equal: nobody sealed a chunk in between.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Position {
+    pub head: i64,
+    pub raw_version: i64,
+    pub land_seq: i64,
+}

@@ -1,0 +1,152 @@
+//! COPY FROM a buffer of this process, in binary format: rows that are decoded already go into a table by the server's own
+//! COPY, with its defaults, constraints, triggers and indexes.
+//!
+//! Never fetches anything: the callback only copies bytes.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_int, c_void};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::Oid;
+use pgrx::prelude::*;
+
+use crate::model::{Code, Error, Result};
+use crate::pg::spi;
+
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Rows to load: each the COPY BINARY fields of `columns`, without the field count.
+pub trait Rows {
+    /// Appends the next rows' tuples (field count and fields) to `out`, some kilobytes at a time; false when there are none left.
+    fn fill(&mut self, out: &mut Vec<u8>) -> bool;
+}
+
+struct Feed {
+    rows: Box<dyn Rows>,
+    buffer: Vec<u8>,
+    sent: usize,
+    ended: bool,
+}
+
+impl Feed {
+    fn take(&mut self, out: &mut [u8]) -> usize {
+        let mut written = 0;
+        while written < out.len() {
+            if self.sent == self.buffer.len() {
+                self.buffer.clear();
+                self.sent = 0;
+                if self.ended {
+                    break;
+                }
+                if !self.rows.fill(&mut self.buffer) {
+                    self.ended = true;
+                    self.buffer.extend_from_slice(TRAILER);
+                }
+            }
+            let n = (out.len() - written).min(self.buffer.len() - self.sent);
+            out[written..written + n].copy_from_slice(&self.buffer[self.sent..self.sent + n]);
+            written += n;
+            self.sent += n;
+        }
+        written
+    }
+}
+
+thread_local! {
+    /// The callback has no argument of its own; COPYs may nest (a trigger that loads), so it is a stack.
+    static FEEDS: RefCell<Vec<Feed>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes the feed off the stack, however the COPY ends.
+struct Feeding;
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        FEEDS.with_borrow_mut(|feeds| feeds.pop());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn next_bytes(buffer: *mut c_void, _least: c_int, most: c_int) -> c_int {
+    // SAFETY: Postgres gives a buffer of at least `most` bytes.
+    let out = unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), most.max(0) as usize) };
+    FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map_or(0, |feed| feed.take(out))) as c_int
+}
+
+/// Loads `rows` into `columns` of `table`, with the rights of the current role. Gives the number of rows inserted.
+pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>) -> Result<u64> {
+    refuse_row_security(table)?;
+    FEEDS.with_borrow_mut(|feeds| {
+        feeds.push(Feed { rows, buffer: SIGNATURE.to_vec(), sent: 0, ended: false });
+    });
+    let _feeding = Feeding;
+    // SAFETY: the relation is opened with the lock that inserting needs and closed without releasing it, as COPY does. Lists and
+    // nodes are palloc'ed in the current context and live to its reset. An error raised inside unwinds through us and is cleaned up by the abort.
+    unsafe {
+        let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
+        let state = pg_sys::make_parsestate(std::ptr::null_mut());
+        let item = pg_sys::addRangeTableEntryForRelation(
+            state,
+            relation,
+            pg_sys::RowExclusiveLock as i32,
+            std::ptr::null_mut(),
+            false,
+            false,
+        );
+        let entry = (*item).p_rte;
+        (*entry).requiredPerms = pg_sys::ACL_INSERT;
+        let mut names: *mut pg_sys::List = std::ptr::null_mut();
+        for column in columns {
+            let name = cstring(column)?;
+            let number = pg_sys::get_attnum(table, name.as_ptr());
+            if number > 0 {
+                (*entry).insertedCols = pg_sys::bms_add_member(
+                    (*entry).insertedCols,
+                    i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber,
+                );
+            }
+            names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
+        }
+        pg_sys::ExecCheckRTPerms((*state).p_rtable, true);
+        let format = pg_sys::makeDefElem(
+            pg_sys::pstrdup(c"format".as_ptr()),
+            pg_sys::makeString(pg_sys::pstrdup(c"binary".as_ptr())).cast(),
+            -1,
+        );
+        let options = pg_sys::lappend(std::ptr::null_mut(), format.cast());
+        let copy = pg_sys::BeginCopyFrom(
+            state,
+            relation,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            false,
+            Some(next_bytes),
+            names,
+            options,
+        );
+        let inserted = pg_sys::CopyFrom(copy);
+        pg_sys::EndCopyFrom(copy);
+        pg_sys::free_parsestate(state);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        // Later statements of this transaction must see the rows.
+        pg_sys::CommandCounterIncrement();
+        Ok(inserted)
+    }
+}
+
+fn cstring(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(Code::InvalidParameter, "a column name holds a NUL character"))
+}
+
+/// COPY itself does not look at row security: refuse, as COPY FROM does in SQL.
+fn refuse_row_security(table: Oid) -> Result<()> {
+    // SAFETY: a look-up under the current role.
+    let state = unsafe { pg_sys::check_enable_rls(table, Oid::INVALID, false) };
+    if state == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+        let name: Option<String> = spi::read_value("SELECT $1::pg_catalog.regclass::text", vec![table.into()])?;
+        return Err(Error::new(Code::Unsupported, "row-level security is in force for the pipeline's owner")
+            .detail(format!("Table {}.", name.unwrap_or_default()))
+            .hint("Let the pipeline's owner own the table (without FORCE ROW LEVEL SECURITY), or give it BYPASSRLS."));
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Errors across the seam: ours into Postgres' reports, Postgres' (and panics) into ours.
+//!
+//! Promise: SQLSTATE, message, detail and hint survive both ways for every SQLSTATE that Postgres itself defines.
+
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
+use pgrx::prelude::*;
+
+use crate::model::{Code, Error, Result};
+
+impl From<Error> for ErrorReport {
+    #[track_caller]
+    fn from(e: Error) -> ErrorReport {
+        let mut report = ErrorReport::new(encode(e.code.sqlstate()), e.message, "pg_millrace");
+        if let Some(detail) = e.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = e.hint {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}
+
+/// Runs `f`, and turns an error that Postgres raises (or a panic) into an [`Error`].
+///
+/// The caller must be at the outermost level of a transaction or subtransaction that it rolls back on `Err`:
+/// after an error the state inside is undefined until then.
+pub fn catch<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    PgTryBuilder::new(AssertUnwindSafe(f))
+        .catch_others(|caught| Err(from_caught(caught)))
+        .catch_rust_panic(|caught| Err(from_caught(caught)))
+        .execute()
+}
+
+fn from_caught(caught: CaughtError) -> Error {
+    match caught {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => from_report(&report),
+        CaughtError::RustPanic { ereport, .. } => {
+            Error::new(Code::Internal, format!("internal error: {}", ereport.message()))
+                .hint("This is a bug in pg_millrace; please report it with the server log.")
+        }
+    }
+}
+
+fn from_report(report: &ErrorReportWithLevel) -> Error {
+    Error {
+        code: Code::Postgres(decode(report.sql_error_code() as i32)),
+        message: report.message().to_string(),
+        detail: report.detail().map(str::to_string),
+        hint: report.hint().map(str::to_string),
+    }
+}
+
+/// Postgres packs the five characters of a SQLSTATE into an integer, six bits each (utils/elog.h, MAKE_SQLSTATE).
+fn decode(packed: i32) -> [u8; 5] {
+    std::array::from_fn(|i| ((packed >> (6 * i)) & 0x3f) as u8 + b'0')
+}
+
+fn encode(state: [u8; 5]) -> PgSqlErrorCode {
+    let packed = state.iter().enumerate().fold(0i32, |acc, (i, c)| acc | (i32::from((c - b'0') & 0x3f) << (6 * i)));
+    PgSqlErrorCode::from(packed)
+}
+
+/// An argument that must not be NULL. Functions are not STRICT: a NULL is an error, not a silent nothing.
+pub fn required<T>(value: Option<T>, name: &str) -> Result<T> {
+    value.ok_or_else(|| {
+        Error::new(Code::NullArgument, format!("{name} must not be NULL"))
+            .hint(format!("Give a value for the argument {name}."))
+    })
+}

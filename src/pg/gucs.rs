@@ -1,0 +1,69 @@
+//! The settings named `millrace.*`.
+
+use std::ffi::CStr;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(256);
+static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static NETWORK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+
+/// Megabytes that one pipeline may use for rows on their way.
+pub fn work_mem_bytes() -> u64 {
+    WORK_MEM.get() as u64 * 1024 * 1024
+}
+
+pub fn max_workers() -> usize {
+    MAX_WORKERS.get() as usize
+}
+
+pub fn network_timeout() -> std::time::Duration {
+    std::time::Duration::from_millis(NETWORK_TIMEOUT.get() as u64)
+}
+
+fn int(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<i32>,
+    range: (i32, i32),
+    context: GucContext,
+    flags: GucFlags,
+) {
+    GucRegistry::define_int_guc(name, short, long, setting, range.0, range.1, context, flags);
+}
+
+/// Defines the settings; `preloading` is true in the postmaster, where those that need a restart may be defined.
+pub fn define(preloading: bool) {
+    int(
+        c"millrace.work_mem",
+        c"Memory that one pipeline may use for rows on their way.",
+        c"Bounds the size of a chunk; the worker's own footprint comes on top.",
+        &WORK_MEM,
+        (16, 65_536),
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    int(
+        c"millrace.network_timeout",
+        c"Time after which a request to the lake is given up.",
+        c"The request is then retried with backoff.",
+        &NETWORK_TIMEOUT,
+        (100, 3_600_000),
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    if preloading {
+        int(
+            c"millrace.max_workers",
+            c"Workers that pg_millrace may run at once in the whole server.",
+            c"One a database with active pipelines and one a pipeline, each also within max_worker_processes.",
+            &MAX_WORKERS,
+            (1, 128),
+            GucContext::Postmaster,
+            GucFlags::default(),
+        );
+    }
+    // SAFETY: the prefix is a static string; the call only records it.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"millrace".as_ptr()) };
+}

@@ -1,0 +1,94 @@
+//! The tokio runtime of this process, and waiting on it from the server's own thread.
+//!
+//! Promises: no signal is ever delivered to one of its threads; the server's thread polls no future, so an error or a
+//! cancel unwinds our frames only; waiting answers interrupts within 20 ms. The runtime is made on first use (never
+//! before a fork) and never dropped: a FATAL leaves through exit() with its threads alive.
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::model::{Code, Error, Result};
+use crate::pg::interrupts;
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+fn runtime() -> Result<&'static Runtime> {
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = with_signals_blocked(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(8)
+            .thread_name("millrace")
+            .on_thread_start(block_signals)
+            .enable_all()
+            .build()
+    })
+    .map_err(|e| Error::new(Code::Io, format!("could not start threads: {e}")))?;
+    Ok(RUNTIME.get_or_init(|| made))
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs `future` on the runtime's threads and waits for it, answering interrupts meanwhile.
+/// The future must not touch Postgres.
+pub fn wait<T, F>(future: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (sender, receiver) = sync_channel(1);
+    let task = runtime()?.spawn(async move {
+        // The receiver is gone only if the waiter was cancelled; nobody wants the answer then.
+        let _ = sender.send(future.await);
+    });
+    let _guard = AbortOnDrop(task.abort_handle());
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(20)) {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Timeout) => interrupts::check(),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(Code::Internal, "a reading or writing task panicked")
+                    .hint("This is a bug in pg_millrace; please report it with the server log."));
+            }
+        }
+    }
+}
+
+fn all_signals() -> libc::sigset_t {
+    // SAFETY: sigfillset initialises the set that it is given.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        set
+    }
+}
+
+fn block_signals() {
+    let set = all_signals();
+    // SAFETY: changes the calling thread's mask alone; both pointers are valid for the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) };
+}
+
+/// Threads inherit the mask of the thread that makes them: block all signals while they are made.
+fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+    let set = all_signals();
+    // SAFETY: both sets live across the calls; the old mask is put back before anything else runs on this thread.
+    unsafe {
+        let mut old: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &set, &mut old);
+        let result = f();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
+        result
+    }
+}

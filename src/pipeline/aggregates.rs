@@ -1,0 +1,130 @@
+//! Aggregates: made once, then merged with each chunk in the transaction that loads it.
+
+use pgrx::pg_sys::Oid;
+
+use crate::catalog::aggregate::{self as sql, Names};
+use crate::catalog::aggregates::{self, Aggregate};
+use crate::catalog::{layers, pipelines};
+use crate::lake::delta::Table;
+use crate::lake::store::Credentials;
+use crate::model::location::Location;
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
+use crate::pg::relation::{self, Relation};
+use crate::pg::{analyze, runtime, spi};
+use crate::pipeline::{access, publish, scope};
+
+/// The aggregates to merge. An aggregate whose view is gone would be wrong from then on, so that is an error.
+pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
+    let found = aggregates::of_pipeline(pipeline.id)?;
+    if (found.len() as i64) < aggregates::count(pipeline.id)? {
+        return Err(Error::new(Code::WrongState, format!("the view of an aggregate of pipeline \"{}\" is gone", pipeline.name))
+            .hint("Take the aggregate off the pipeline with millrace.drop_aggregate, then create it anew."));
+    }
+    Ok(found)
+}
+
+pub fn names(aggregate: &Aggregate) -> Result<Names> {
+    Names::new(&aggregate.schema, &aggregate.relation, &aggregate.plan, aggregate.publish.is_some())
+}
+
+/// Merges a chunk into each aggregate's state; `target` is the relation that holds the chunk's rows.
+pub fn merge(kept: &[Aggregate], target: &Relation, chunk_no: i64) -> Result<()> {
+    for aggregate in kept {
+        let statement = sql::merge_statement(&aggregate.plan, &names(aggregate)?, &target.qualified());
+        spi::execute(&statement, vec![chunk_no.into()])?;
+    }
+    Ok(())
+}
+
+/// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer.
+pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str>) -> Result<()> {
+    let staging = scope::owner(pipeline, || relation::by_oid(Oid::from(pipeline.staging)))?
+        .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
+    let (schema, relation_name) = match name.split_once('.') {
+        Some((schema, name)) => (schema.to_string(), name.to_string()),
+        None => (staging.schema.clone(), name.to_string()),
+    };
+    // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
+    let plan = analyze::analyze(query, Oid::from(pipeline.staging))?;
+    let names = Names::new(&schema, &relation_name, &plan, publish.is_some())?;
+    if scope::catalog(|| aggregates::exists(pipeline.id, &relation_name))? {
+        return Err(Error::new(Code::DuplicateObject, format!("aggregate \"{relation_name}\" already exists"))
+            .detail(format!("Pipeline \"{}\" has an aggregate of that name.", pipeline.name))
+            .hint("Choose another name, or take the old one off with millrace.drop_aggregate."));
+    }
+    if let Some(location) = publish {
+        access::require_writable(pipeline.owner, location)?;
+        let columns = publish::aggregate_columns(&plan);
+        let location = Location::parse(location)?;
+        runtime::wait(async move { publish::prepare(&location, columns).await })?;
+    }
+    // From here to commit nobody seals a chunk: what is filled and what is merged later meet without gap or overlap.
+    let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
+    let head = position.map_or(0, |p| p.head);
+    let (view, state) = scope::owner(pipeline, || {
+        let taken: Option<String> = spi::value(sql::taken_statement(), vec![schema.as_str().into(), names.relations(&plan).into()])?;
+        if let Some(taken) = taken {
+            return Err(sql::taken_error(&names, &taken));
+        }
+        for statement in sql::create_statements(&plan, &names) {
+            spi::execute_once(&statement)?;
+        }
+        spi::execute_once(&sql::fill_statement(&plan, &names, &staging.qualified()))?;
+        if head > 0
+            && let Some(statement) = sql::snapshot_statement(&plan, &names)
+        {
+            spi::execute(&statement, vec![head.into()])?;
+        }
+        let oid = |name: String| -> Result<Oid> {
+            let oid: Option<Oid> = spi::value("SELECT $1::pg_catalog.regclass::pg_catalog.oid", vec![name.into()])?;
+            oid.ok_or_else(|| Error::new(Code::Internal, "the new relation is gone"))
+        };
+        Ok((oid(names.view())?, oid(names.state())?))
+    })?;
+    scope::catalog(|| {
+        let plan = serde_json::to_value(&plan).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+        aggregates::insert(aggregates::New {
+            pipeline_id: pipeline.id,
+            name: &relation_name,
+            query,
+            view,
+            state,
+            plan: &plan,
+            publish,
+        })?;
+        if let Some(location) = publish {
+            let layer = layers::of_aggregate(&relation_name);
+            layers::insert(pipeline.id, &layer, location, head.max(1) - 1)?;
+            if head > 0 {
+                layers::enqueue_one(pipeline.id, &layer, head)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Takes an aggregate off its pipeline and drops its tables and view. The published layer stays as it is.
+pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
+    scope::catalog(|| pipelines::lock_position(pipeline.id))?;
+    let found = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?.into_iter().find(|a| a.name == name);
+    if let Some(aggregate) = &found {
+        let statements = sql::drop_statements(&aggregate.plan, &names(aggregate)?);
+        scope::owner(pipeline, || statements.iter().try_for_each(|s| spi::execute_once(s)))?;
+    }
+    let removed = scope::catalog(|| {
+        layers::delete(pipeline.id, &layers::of_aggregate(name))?;
+        aggregates::delete(pipeline.id, name)
+    })?;
+    if removed == 0 {
+        return Err(Error::new(Code::UndefinedObject, format!("aggregate \"{name}\" does not exist"))
+            .detail(format!("Pipeline \"{}\" has no aggregate of that name.", pipeline.name))
+            .hint("SELECT aggregate FROM millrace.aggregates lists them."));
+    }
+    Ok(())
+}
+
+/// The published table of an aggregate.
+pub async fn open(location: &str) -> Result<Option<Table>> {
+    Table::open(&Location::parse(location)?, &Credentials::default()).await
+}

@@ -1,0 +1,83 @@
+//! Which columns of a file go into which columns of the staging table, and how each is read.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys;
+
+use crate::convert::{Kind, Target, schema};
+use crate::pg::relation::Column;
+
+/// A staging column with the way its text is read.
+#[derive(Debug, Clone)]
+pub struct StagingColumn {
+    pub column: Column,
+    pub kind: Kind,
+}
+
+/// The staging table's columns, as the reading threads need them.
+pub fn staging_columns(columns: Vec<Column>, settings: &BTreeMap<String, String>) -> Vec<StagingColumn> {
+    let utc = settings.get("TimeZone").is_some_and(|z| matches!(z.as_str(), "UTC" | "Etc/UTC" | "GMT"));
+    columns.into_iter().map(|column| StagingColumn { kind: kind(&column, utc), column }).collect()
+}
+
+fn kind(column: &Column, utc: bool) -> Kind {
+    // A typmod carries VARHDRSZ (4) on top of what was declared.
+    let declared = (column.typmod >= 4).then(|| (column.typmod - 4) as u32);
+    match pg_sys::Oid::from(column.base_oid) {
+        pg_sys::BOOLOID => Kind::Bool,
+        pg_sys::INT2OID => Kind::Int2,
+        pg_sys::INT4OID => Kind::Int4,
+        pg_sys::INT8OID => Kind::Int8,
+        pg_sys::FLOAT4OID => Kind::Float4,
+        pg_sys::FLOAT8OID => Kind::Float8,
+        pg_sys::NUMERICOID => match declared {
+            // Precision above the scale's 11 bits, the scale in two's complement (utils/adt/numeric.c, make_numeric_typmod).
+            Some(t) => Kind::Numeric {
+                precision: Some((t >> 16) as u16),
+                scale: (((t & 0x7ff) ^ 1024) as i16) - 1024,
+            },
+            None => Kind::Numeric { precision: None, scale: 0 },
+        },
+        pg_sys::TEXTOID => Kind::Text { max_chars: None },
+        pg_sys::VARCHAROID => Kind::Text { max_chars: declared },
+        pg_sys::BPCHAROID if declared.is_some() => Kind::Bpchar { len: declared.unwrap_or(1) },
+        pg_sys::DATEOID => Kind::Date,
+        pg_sys::TIMESTAMPOID if column.typmod < 0 => Kind::Timestamp,
+        pg_sys::TIMESTAMPTZOID if column.typmod < 0 => Kind::TimestampTz { utc },
+        pg_sys::TIMEOID if column.typmod < 0 => Kind::Time,
+        pg_sys::UUIDOID => Kind::Uuid,
+        pg_sys::JSONOID => Kind::Json,
+        pg_sys::JSONBOID => Kind::Jsonb,
+        pg_sys::BYTEAOID => Kind::Bytea,
+        _ => Kind::Other,
+    }
+}
+
+/// How the records of a file with one header become rows.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// Staging columns that COPY is told to fill, by index. A column that the file lacks is left to its DEFAULT if it has one.
+    pub filled: Vec<usize>,
+    pub targets: Vec<Target>,
+    /// For each target, the file's column.
+    pub mapping: Vec<Option<usize>>,
+    /// The file's columns that staging has none for.
+    pub unknown: Vec<String>,
+}
+
+pub fn match_header(header: &[String], columns: &[StagingColumn]) -> Match {
+    let all: Vec<Target> = columns
+        .iter()
+        .map(|c| Target { name: c.column.name.clone(), kind: c.kind.clone(), not_null: c.column.not_null })
+        .collect();
+    let matched = schema::match_columns(header, &all);
+    let mut result = Match { filled: vec![], targets: vec![], mapping: vec![], unknown: matched.extra };
+    for (i, (target, source)) in all.into_iter().zip(matched.mapping).enumerate() {
+        if source.is_some() || !columns[i].column.has_default {
+            result.filled.push(i);
+            result.targets.push(target);
+            result.mapping.push(source);
+        }
+    }
+    result
+}

@@ -1,0 +1,319 @@
+//! Making, changing and dropping pipelines.
+//!
+//! Everything that can be wrong is found out here, before anything is changed, so that a pipeline that exists can run.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys::Oid;
+use serde_json::Value;
+
+use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
+use crate::lake::delta::Table;
+use crate::lake::store::Credentials;
+use crate::model::location::Location;
+use crate::model::names;
+use crate::model::options::Options;
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
+use crate::pg::relation::{self, Relation};
+use crate::pg::user::Acting;
+use crate::pg::{columns_parser, input, runtime, settings, spi, user};
+use crate::pipeline::source::Source;
+use crate::pipeline::{access, aggregates, infer, land, publish, scope};
+
+/// What create_pipeline is given.
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    pub source: &'a str,
+    pub format: Option<&'a str>,
+    pub columns: Option<&'a str>,
+    pub staging: Option<&'a str>,
+    pub raw: Option<&'a str>,
+    pub semi_processed: Option<&'a str>,
+    pub every: Option<&'a str>,
+    pub options: &'a Value,
+}
+
+/// Makes a pipeline that the caller owns.
+pub fn create(wanted: Wanted<'_>) -> Result<i32> {
+    names::check_pipeline(wanted.name)?;
+    let owner = user::current();
+    check_encoding()?;
+    let options = Options::parse(wanted.options)?;
+    check_format(wanted.format)?;
+    check_every(wanted.every)?;
+    if scope::catalog(|| pipelines::find(wanted.name))?.is_some() {
+        return Err(Error::new(Code::DuplicateObject, format!("pipeline \"{}\" already exists", wanted.name))
+            .detail("A pipeline's name is unique in its database.")
+            .hint("Choose another name, or drop the old one with millrace.drop_pipeline."));
+    }
+    access::require_readable(owner.to_u32(), wanted.source)?;
+    for location in [wanted.raw, wanted.semi_processed].into_iter().flatten() {
+        access::require_writable(owner.to_u32(), location)?;
+    }
+    check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
+    let source = Source::open(wanted.source)?;
+    let existing = source.list(options.recursive, std::time::Duration::ZERO)?;
+    let columns = match wanted.columns {
+        Some(text) => text.to_string(),
+        None => infer::columns(&source, &existing, &options)?,
+    };
+    let declared = columns_parser::parse(&columns)?;
+    let settings = recorded_settings();
+    let (schema, table) = staging_name(wanted.staging, wanted.name)?;
+    let staging = make_staging(&schema, &table, &columns, &declared, wanted.columns.is_some())?;
+    let rejects = staging::create_rejects(&staging)?;
+    let app_id = format!("pg_millrace:{}:{}", wanted.name, uuid::Uuid::new_v4());
+    let id = scope::catalog(|| {
+        let id = pipelines::insert(pipelines::New {
+            name: wanted.name,
+            owner,
+            source: wanted.source,
+            format: "csv",
+            staging: Oid::from(staging.oid),
+            rejects,
+            raw: wanted.raw,
+            semi_processed: wanted.semi_processed,
+            every: wanted.every.filter(|e| *e != "0"),
+            options: serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
+            settings: serde_json::to_value(&settings).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
+            app_id: &app_id,
+        })?;
+        if let Some(location) = wanted.semi_processed {
+            layers::insert(id, layers::SEMI_PROCESSED, location, 0)?;
+        }
+        if !options.include_existing {
+            let skipped: Vec<_> = existing.iter().map(|f| (f.path.clone(), f.etag.clone(), f.size as i64)).collect();
+            files::record_state(id, &skipped, "skipped", Some("it was there before the pipeline (include_existing is false)"))?;
+        }
+        events::record(wanted.name, "pipeline_created", None, None, None)?;
+        Ok(id)
+    })?;
+    prepare_lake(&wanted, id)?;
+    Ok(id)
+}
+
+/// Makes the tables in the lake last: nothing in Postgres can fail behind it but the commit, which would leave empty tables there.
+fn prepare_lake(wanted: &Wanted<'_>, id: i32) -> Result<()> {
+    if let Some(raw) = wanted.raw {
+        let location = Location::parse(raw)?;
+        runtime::wait(async move { prepare_raw(&location).await })?;
+    }
+    if let Some(semi) = wanted.semi_processed {
+        let pipeline = scope::catalog(|| pipelines::by_name(wanted.name))?;
+        debug_assert_eq!(pipeline.id, id);
+        let columns = publish::semi_processed_columns(&pipeline)?;
+        let location = Location::parse(semi)?;
+        runtime::wait(async move { publish::prepare(&location, columns).await })?;
+    }
+    Ok(())
+}
+
+async fn prepare_raw(location: &Location) -> Result<()> {
+    let misfit = |detail: String| {
+        Error::new(Code::Mismatch, "the raw location holds something else")
+            .detail(format!("Location {}: {detail}", location.display()))
+            .hint("Name an empty location for the raw layer; each pipeline has its own.")
+    };
+    let Some(table) = Table::open(location, &Credentials::default()).await? else {
+        Table::create(location, &Credentials::default(), land::first_schema(), &[], "raw layer of pg_millrace").await?;
+        return Ok(());
+    };
+    land::check_schema(&table.schema()).map_err(&misfit)?;
+    match table.count_rows().await? {
+        0 => Ok(()),
+        rows => Err(misfit(format!("A raw layer with {rows} rows, which are not this pipeline's."))),
+    }
+}
+
+fn check_encoding() -> Result<()> {
+    let encoding = input::server_encoding();
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Error::new(Code::Unsupported, format!("database encoding {encoding} is not supported"))
+        .detail("Rows are loaded as UTF-8.")
+        .hint("CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0;"))
+}
+
+fn check_format(format: Option<&str>) -> Result<()> {
+    match format {
+        None | Some("csv") => Ok(()),
+        Some(other) => Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
+            .detail("This version reads CSV files.")
+            .hint("Use format => 'csv', or leave it out.")),
+    }
+}
+
+fn check_every(every: Option<&str>) -> Result<()> {
+    let Some(text) = every else { return Ok(()) };
+    let millis: Option<i64> = spi::value("SELECT (EXTRACT(epoch FROM $1::interval) * 1000)::bigint", vec![text.into()])?;
+    match millis {
+        Some(ms) if ms == 0 || (50..=86_400_000).contains(&ms) => Ok(()),
+        _ => Err(Error::new(Code::InvalidParameter, "\"every\" must be from 50 ms to one day")
+            .detail(format!("It is {text}."))
+            .hint("NULL makes a pipeline that works only when millrace.run is called.")),
+    }
+}
+
+/// The source and the layers must be different places, and none inside another: a layer's files are no landing files.
+fn check_apart(places: &[Option<&str>]) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    for place in places.iter().flatten() {
+        let (directory, _) = Location::parse(place)?.split_glob();
+        let url = format!("{}/", directory.display().trim_end_matches('/'));
+        if let Some(other) = seen.iter().find(|o| o.starts_with(&url) || url.starts_with(o.as_str())) {
+            return Err(Error::new(Code::InvalidParameter, "source, raw and semi_processed must be places apart")
+                .detail(format!("{other} and {url} overlap."))
+                .hint("Give each a directory of its own, none inside another."));
+        }
+        seen.push(url);
+    }
+    Ok(())
+}
+
+fn recorded_settings() -> BTreeMap<String, String> {
+    settings::RECORDED.iter().filter_map(|name| Some((name.to_string(), settings::current(name)?))).collect()
+}
+
+fn staging_name(wanted: Option<&str>, pipeline: &str) -> Result<(String, String)> {
+    let Some(text) = wanted else { return Ok(("staging".into(), names::with_suffix(pipeline, ""))) };
+    let parts: Option<Vec<String>> = spi::value("SELECT pg_catalog.parse_ident($1)", vec![text.into()])?;
+    match parts.unwrap_or_default().as_slice() {
+        [table] => Ok(("staging".into(), table.clone())),
+        [schema, table] => Ok((schema.clone(), table.clone())),
+        _ => Err(Error::new(Code::InvalidParameter, format!("\"{}\" can't be the staging table", text.escape_debug()))
+            .detail("A name has a table, or a schema and a table.")
+            .hint("Write staging => 'staging.transactions'.")),
+    }
+}
+
+fn make_staging(
+    schema: &str,
+    table: &str,
+    columns: &str,
+    declared: &[columns_parser::Declared],
+    explicit: bool,
+) -> Result<Relation> {
+    if let Some(existing) = relation::by_name(schema, table)? {
+        let wanted: Option<Vec<(String, String)>> =
+            explicit.then(|| declared.iter().map(|d| (d.name.clone(), d.type_name.clone())).collect());
+        staging::check_existing(&existing, wanted.as_deref())?;
+        require_insert(&existing)?;
+        return Ok(existing);
+    }
+    let created = staging::create(schema, table, columns)?;
+    for column in staging::source_columns(Oid::from(created.oid))? {
+        if !column.can_send {
+            return Err(Error::new(Code::Unsupported, format!("type {} can't be loaded", column.type_name))
+                .detail(format!("Column {}: the type has no binary send and receive functions.", column.name))
+                .hint("Declare the column as text."));
+        }
+    }
+    Ok(created)
+}
+
+fn require_insert(table: &Relation) -> Result<()> {
+    let may: Option<bool> =
+        spi::value("SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, SELECT')", vec![Oid::from(table.oid).into()])?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, format!("permission denied for table {}", table.qualified()))
+        .detail("The owner of a pipeline needs INSERT and SELECT on its staging table.")
+        .hint(format!("GRANT SELECT, INSERT ON {} TO \"{}\";", table.qualified(), user::name(user::current()))))
+}
+
+/// Raises unless the current role may act for the pipeline's owner.
+pub fn require_owner(pipeline: &Pipeline, what: &str) -> Result<()> {
+    let may: Option<bool> = spi::value(
+        "SELECT pg_catalog.pg_has_role($1::pg_catalog.oid, $2::pg_catalog.oid, 'USAGE')",
+        vec![user::current().into(), Oid::from(pipeline.owner).into()],
+    )?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Forbidden, format!("permission denied to {what} pipeline \"{}\"", pipeline.name))
+        .detail(format!("It belongs to role \"{}\".", user::name(Oid::from(pipeline.owner))))
+        .hint("Act as its owner, or as a member of the owner's role."))
+}
+
+/// The pipeline of that name, locked, if the current role may change it.
+pub fn lock_own(name: &str, what: &str) -> Result<Pipeline> {
+    let pipeline = scope::catalog(|| pipelines::lock(name))?;
+    require_owner(&pipeline, what)?;
+    Ok(pipeline)
+}
+
+/// Changes the tick or single options; the others stay.
+pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result<()> {
+    let pipeline = lock_own(name, "alter")?;
+    check_every(every)?;
+    let merged = match changes {
+        Some(Value::Object(changes)) => {
+            let mut all = serde_json::to_value(&pipeline.options).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+            if let Some(all) = all.as_object_mut() {
+                for (key, value) in changes {
+                    // null: back to the default.
+                    if value.is_null() { all.remove(key) } else { all.insert(key.clone(), value.clone()) };
+                }
+            }
+            // Checked as given as well, so that an unknown key set to null is refused too.
+            let given: serde_json::Map<String, Value> = changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+            Options::parse(&Value::Object(given))?;
+            let options = Options::parse(&all)?;
+            Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
+        }
+        Some(other) => return Err(Options::parse(other).err().unwrap_or_else(|| Error::new(Code::InvalidParameter, "options must be a JSON object"))),
+        None => None,
+    };
+    scope::catalog(|| {
+        if let Some(every) = every {
+            pipelines::set_every(pipeline.id, Some(every).filter(|e| *e != "0"))?;
+        }
+        if let Some(options) = &merged {
+            pipelines::set_options(pipeline.id, options)?;
+        }
+        pipelines::clear_failures(pipeline.id)?;
+        events::record(name, "pipeline_altered", None, None, changes)
+    })
+}
+
+pub fn pause(name: &str) -> Result<()> {
+    let pipeline = lock_own(name, "pause")?;
+    scope::catalog(|| {
+        pipelines::set_state(pipeline.id, "paused", None)?;
+        events::record(name, "pipeline_paused", None, None, None)
+    })
+}
+
+pub fn resume(name: &str) -> Result<()> {
+    let pipeline = lock_own(name, "resume")?;
+    scope::catalog(|| {
+        pipelines::set_state(pipeline.id, "active", None)?;
+        pipelines::clear_failures(pipeline.id)?;
+        events::record(name, "pipeline_resumed", None, None, None)
+    })
+}
+
+/// Forgets a pipeline. Its tables stay unless `drop_tables`; what it wrote to the lake always stays.
+pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
+    let pipeline = lock_own(name, "drop")?;
+    // Waits for a chunk that is being sealed.
+    scope::catalog(|| pipelines::lock_position(pipeline.id))?;
+    if drop_tables {
+        for aggregate in scope::catalog(|| registered::of_pipeline(pipeline.id))? {
+            aggregates::drop(&pipeline, &aggregate.name)?;
+        }
+        let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
+        for table in [pipeline.staging, pipeline.rejects] {
+            if let Some(table) = relation::by_oid(Oid::from(table))? {
+                spi::execute_once(&format!("DROP TABLE {}", table.qualified()))?;
+            }
+        }
+    }
+    scope::catalog(|| {
+        pipelines::delete(pipeline.id)?;
+        events::record(name, "pipeline_dropped", None, None, None)
+    })
+}

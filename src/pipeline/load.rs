@@ -1,0 +1,422 @@
+//! The load hop: one chunk's rows into staging and rejects, its aggregates, the ledger, the outbox and the position, in one transaction.
+//!
+//! Promises: all of it or nothing; no network while the transaction is open; what can't be a row is a reject with its raw text
+//! and its reasons, and never stops the others.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pgrx::pg_sys::Oid;
+use serde_json::json;
+
+use crate::catalog::{chunks, events, files, layers, pipelines, staging};
+use crate::convert::{Field, Reason, Row, encode_field};
+use crate::format::csv::{Dialect, record_text};
+use crate::model::landing::{Origin, origins};
+use crate::model::pipeline::{Pipeline, Position};
+use crate::model::{Code, Error, Result, names};
+use crate::pg::copy;
+use crate::pg::input::Reader;
+use crate::pg::relation::{self, Relation};
+use crate::pg::subtransaction;
+use crate::pg::transaction::{self, Mode};
+use crate::pipeline::columns::{Match, StagingColumn};
+use crate::pipeline::read::{Piece, Read};
+use crate::pipeline::rows::{ChunkRows, Encoded, RowRef, append_field, append_null};
+use crate::pipeline::{aggregates, scope};
+
+/// What is loaded, and on top of what.
+pub struct Landing {
+    pub read: Read,
+    /// The position that the plan was made on.
+    pub planned_on: Position,
+    /// Version of the raw layer that holds these rows, and its landing's number.
+    pub raw: Option<(i64, i64)>,
+    pub started: Instant,
+}
+
+/// A sealed chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    pub chunk_no: i64,
+    pub rows: i64,
+    pub rejects: i64,
+}
+
+struct Reject {
+    row_no: i64,
+    part: usize,
+    record_no: u64,
+    raw: Vec<u8>,
+    reasons: Vec<Reason>,
+}
+
+/// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
+pub fn load(
+    mode: Mode,
+    pipeline: &Pipeline,
+    columns: &[StagingColumn],
+    dialect: &Dialect,
+    mut landing: Landing,
+) -> Result<Option<Sealed>> {
+    transaction::run(mode, || {
+        let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
+        if position.as_ref() != Some(&landing.planned_on) {
+            return Err(Error::new(Code::Conflict, "another process sealed a chunk of this pipeline meanwhile")
+                .hint("Nothing is lost; the work is planned again."));
+        }
+        let mut next = landing.planned_on.clone();
+        if let Some((version, seq)) = landing.raw {
+            next.raw_version = version;
+            next.land_seq = seq;
+        }
+        let origins = origins(&landing.read.parts);
+        let mut sealed = None;
+        let mut rejected = vec![0i64; origins.len()];
+        if landing.read.records > 0 {
+            next.head += 1;
+            let chunk_no = next.head;
+            let kept = scope::catalog(|| aggregates::of(pipeline))?;
+            let rejects = scope::owner(pipeline, || {
+                let (target, rejects) = insert(pipeline, columns, dialect, &mut landing.read, &origins, chunk_no)?;
+                insert_rejects(pipeline, &origins, chunk_no, &rejects)?;
+                aggregates::merge(&kept, &target, chunk_no)?;
+                Ok(rejects)
+            })?;
+            for reject in &rejects {
+                rejected[reject.part] += 1;
+            }
+            let rows = landing.read.records as i64 - rejects.len() as i64;
+            sealed = Some(Sealed { chunk_no, rows, rejects: rejects.len() as i64 });
+        }
+        scope::catalog(|| record(pipeline, &landing, &origins, &rejected, sealed, &next))?;
+        Ok(sealed)
+    })
+}
+
+fn record(
+    pipeline: &Pipeline,
+    landing: &Landing,
+    origins: &[Origin],
+    rejected: &[i64],
+    sealed: Option<Sealed>,
+    next: &Position,
+) -> Result<()> {
+    let files: Vec<files::Loaded> = landing
+        .read
+        .parts
+        .iter()
+        .enumerate()
+        .map(|(i, p)| files::Loaded {
+            path: p.path.clone(),
+            etag: p.etag.clone(),
+            size: p.size as i64,
+            modified_micros: landing.read.modified.get(i).copied().flatten(),
+            records_done: (p.first_record + p.records - 1) as i64,
+            bytes_done: p.to_byte as i64,
+            rows: p.records as i64 - rejected[i],
+            rejects: rejected[i],
+            done: p.done,
+        })
+        .collect();
+    files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
+    if let Some(sealed) = sealed {
+        let source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        chunks::seal(chunks::Sealed {
+            pipeline_id: pipeline.id,
+            chunk_no: sealed.chunk_no,
+            rows: sealed.rows,
+            rejects: sealed.rejects,
+            bytes: landing.read.bytes as i64,
+            duration_ms: landing.started.elapsed().as_millis() as i64,
+            source: &source,
+        })?;
+        layers::enqueue(pipeline.id, sealed.chunk_no)?;
+        chunks::announce(&names::channel(&pipeline.name), sealed.chunk_no)?;
+    }
+    for (file, error) in &landing.read.failed {
+        record_failed(pipeline, file, error)?;
+    }
+    if *next != landing.planned_on || sealed.is_some() {
+        pipelines::advance(pipeline.id, next)?;
+    } else {
+        pipelines::clear_failures(pipeline.id)?;
+    }
+    Ok(())
+}
+
+/// Notes a file that could not be read.
+pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFile, error: &Error) -> Result<()> {
+    let options = &pipeline.options;
+    // What is temporary by nature, and what may be mended by an administrator without the file itself changing.
+    let can_help = error.is_temporary() || matches!(error.code, Code::Forbidden | Code::NotFound);
+    files::record_failed(
+        pipeline.id,
+        (&file.path, &file.etag, file.size as i64),
+        &error.to_string(),
+        can_help,
+        options.max_attempts as i32,
+        options.backoff.as_millis() as i64,
+    )?;
+    events::record(&pipeline.name, "file_failed", Some(&file.path), Some(&error.to_string()), None)
+}
+
+/// Inserts the rows; gives the relation they went into, and those that are no rows.
+fn insert(
+    pipeline: &Pipeline,
+    columns: &[StagingColumn],
+    dialect: &Dialect,
+    read: &mut Read,
+    origins: &[Origin],
+    chunk_no: i64,
+) -> Result<(Relation, Vec<Reject>)> {
+    let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
+    let target = staging::target(&staging, chunk_no)?;
+    let mut gathered = gather(columns, dialect, read, origins)?;
+    let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
+    for group in gathered.groups {
+        let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
+            .into_iter()
+            .map(str::to_string)
+            .chain(group.matched.targets.iter().map(|t| t.name.clone()))
+            .collect();
+        let load = GroupLoad {
+            target: Oid::from(target.oid),
+            names: &names,
+            buffers: buffers.clone(),
+            rows: Arc::new(group.rows),
+            chunk_no,
+            fields: group.matched.targets.len(),
+        };
+        let mut refused = Vec::new();
+        load.range(0, load.rows.len(), &mut refused)?;
+        for (index, error) in refused {
+            let row_no = load.rows[index].row_no;
+            gathered.rejects.push(reject_of(row_no, read, origins, dialect, vec![reason_of(error)])?);
+        }
+    }
+    gathered.rejects.sort_by_key(|r| r.row_no);
+    Ok((target, gathered.rejects))
+}
+
+fn gone(pipeline: &Pipeline) -> Error {
+    Error::new(Code::WrongState, format!("the staging table of pipeline \"{}\" is gone", pipeline.name))
+        .hint("Drop the pipeline with millrace.drop_pipeline and create it anew.")
+}
+
+/// Consecutive rows that fill the same columns.
+struct Group {
+    matched: Arc<Match>,
+    rows: Vec<RowRef>,
+}
+
+struct Gathered {
+    buffers: Vec<Vec<u8>>,
+    groups: Vec<Group>,
+    rejects: Vec<Reject>,
+}
+
+/// Numbers the rows, and asks Postgres about the fields that the reading threads were not sure of.
+fn gather(columns: &[StagingColumn], dialect: &Dialect, read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
+    let mut out = Gathered { buffers: Vec::with_capacity(read.pieces.len() * 2), groups: vec![], rejects: vec![] };
+    let mut readers: Vec<Option<Reader>> = columns.iter().map(|_| None).collect();
+    for piece in &mut read.pieces {
+        let own = out.buffers.len() as u32;
+        out.buffers.push(std::mem::take(&mut piece.encoded.buf));
+        let piece = &*piece;
+        let mut asked: Vec<u8> = Vec::new();
+        let first = first_row_no(piece, origins);
+        if out.groups.last().is_none_or(|g| g.matched.filled != piece.matched.filled) {
+            out.groups.push(Group { matched: piece.matched.clone(), rows: vec![] });
+        }
+        for (i, row) in piece.encoded.rows.iter().enumerate() {
+            let row_no = first + i as i64;
+            let reasons = match row {
+                Row::Ready { start, end } => {
+                    push_row(&mut out, RowRef { buffer: own, start: *start, end: *end, row_no });
+                    continue;
+                }
+                Row::Rejected(reasons) => reasons.clone(),
+                Row::Undecided => {
+                    let start = asked.len();
+                    let reasons = ask(piece, i, columns, &mut readers, &mut asked)?;
+                    if reasons.is_empty() {
+                        let (start, end) = (start as u32, asked.len() as u32);
+                        push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no });
+                        continue;
+                    }
+                    asked.truncate(start);
+                    reasons
+                }
+            };
+            out.rejects.push(Reject {
+                row_no,
+                part: piece.part,
+                record_no: piece.batch.first_record + i as u64,
+                raw: record_text(&piece.batch, i, dialect).into_owned(),
+                reasons,
+            });
+        }
+        out.buffers.push(asked);
+    }
+    Ok(out)
+}
+
+fn push_row(out: &mut Gathered, row: RowRef) {
+    if let Some(group) = out.groups.last_mut() {
+        group.rows.push(row);
+    }
+}
+
+fn first_row_no(piece: &Piece, origins: &[Origin]) -> i64 {
+    let origin = &origins[piece.part];
+    origin.first_row_no + (piece.batch.first_record - origin.first_record) as i64
+}
+
+/// Encodes one row with Postgres' own input functions where ours was not sure; gives the reasons why it can't be a row.
+fn ask(
+    piece: &Piece,
+    row: usize,
+    columns: &[StagingColumn],
+    readers: &mut [Option<Reader>],
+    out: &mut Vec<u8>,
+) -> Result<Vec<Reason>> {
+    let mut reasons = Vec::new();
+    let matched = &piece.matched;
+    for (t, target) in matched.targets.iter().enumerate() {
+        let text = matched.mapping[t].and_then(|column| piece.batch.field(column, row));
+        let Some(text) = text else {
+            append_null(out);
+            continue;
+        };
+        let field_start = out.len();
+        match encode_field(&target.kind, text, out) {
+            Field::Value => {}
+            Field::Null => append_null(out),
+            Field::Undecided => {
+                out.truncate(field_start);
+                let index = matched.filled[t];
+                let column = &columns[index].column;
+                let reader = readers[index].get_or_insert_with(|| {
+                    Reader::new(&column.name, &column.type_name, Oid::from(column.type_oid), column.typmod)
+                });
+                if let Err(reason) = reader.read(text, out)? {
+                    reasons.push(reason);
+                }
+            }
+        }
+    }
+    Ok(reasons)
+}
+
+struct GroupLoad<'a> {
+    target: Oid,
+    names: &'a [String],
+    buffers: Arc<Vec<Vec<u8>>>,
+    rows: Arc<Vec<RowRef>>,
+    chunk_no: i64,
+    fields: usize,
+}
+
+impl GroupLoad<'_> {
+    /// Loads rows `from..to`. A constraint or trigger that refuses one makes it halve the range until the refused rows stand alone.
+    fn range(&self, from: usize, to: usize, refused: &mut Vec<(usize, Error)>) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let rows = ChunkRows {
+            buffers: self.buffers.clone(),
+            rows: self.rows.clone(),
+            from,
+            to,
+            chunk_no: self.chunk_no,
+            fields: self.fields,
+        };
+        let result = subtransaction::run(|| copy::load(self.target, self.names, Box::new(rows)));
+        match result {
+            Ok(_) => Ok(()),
+            Err(e) if !is_about_a_row(&e) => Err(e),
+            Err(e) if to - from == 1 => {
+                refused.push((from, e));
+                Ok(())
+            }
+            Err(_) => {
+                let middle = from + (to - from) / 2;
+                self.range(from, middle, refused)?;
+                self.range(middle, to, refused)
+            }
+        }
+    }
+}
+
+/// Errors that one row may be the cause of. A missing table, column, function or right (42, 0A) would meet every row alike;
+/// a limit (54: an index entry too long, say) is some row's fault.
+fn is_about_a_row(e: &Error) -> bool {
+    matches!(e.code, Code::Postgres(s) if matches!(&s[..2], b"22" | b"23" | b"P0" | b"21" | b"44" | b"54"))
+}
+
+fn reason_of(error: Error) -> Reason {
+    Reason {
+        column: None,
+        rule: Some("constraint".into()),
+        sqlstate: String::from_utf8_lossy(&error.code.sqlstate()).into_owned(),
+        message: error.message,
+        value: error.detail,
+    }
+}
+
+/// The reject for a row that was refused after it had been gathered.
+fn reject_of(row_no: i64, read: &Read, origins: &[Origin], dialect: &Dialect, reasons: Vec<Reason>) -> Result<Reject> {
+    for piece in &read.pieces {
+        let first = first_row_no(piece, origins);
+        let rows = piece.encoded.rows.len() as i64;
+        if (first..first + rows).contains(&row_no) {
+            let i = (row_no - first) as usize;
+            return Ok(Reject {
+                row_no,
+                part: piece.part,
+                record_no: piece.batch.first_record + i as u64,
+                raw: record_text(&piece.batch, i, dialect).into_owned(),
+                reasons,
+            });
+        }
+    }
+    Err(Error::new(Code::Internal, format!("row {row_no} belongs to no batch")))
+}
+
+fn insert_rejects(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &[Reject]) -> Result<()> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
+    let names = ["chunk_no", "_row_no", "file", "row_no", "raw", "raw_bytes", "reasons"].map(str::to_string);
+    let mut rows = Vec::new();
+    for reject in rejects {
+        rows.extend_from_slice(&(names.len() as i16).to_be_bytes());
+        append_field(&mut rows, &chunk_no.to_be_bytes());
+        append_field(&mut rows, &reject.row_no.to_be_bytes());
+        append_field(&mut rows, origins[reject.part].path.as_bytes());
+        append_field(&mut rows, &(reject.record_no as i64).to_be_bytes());
+        match std::str::from_utf8(&reject.raw) {
+            Ok(text) if !text.contains('\0') => {
+                append_field(&mut rows, text.as_bytes());
+                append_null(&mut rows);
+            }
+            _ => {
+                append_null(&mut rows);
+                append_field(&mut rows, &reject.raw);
+            }
+        }
+        let reasons = reasons_json(&reject.reasons)?;
+        let mut jsonb = vec![1u8];
+        jsonb.extend_from_slice(reasons.as_bytes());
+        append_field(&mut rows, &jsonb);
+    }
+    copy::load(Oid::from(pipeline.rejects), &names, Box::new(Encoded(rows)))?;
+    Ok(())
+}
+
+/// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
+fn reasons_json(reasons: &[Reason]) -> Result<String> {
+    let json = serde_json::to_string(reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+    Ok(json.replace("\\u0000", "\u{fffd}"))
+}

@@ -1,0 +1,66 @@
+//! The rows of a chunk on their way into COPY.
+
+use std::sync::Arc;
+
+use crate::pg::copy::Rows;
+
+/// Where a row's fields stand: `start..end` of buffer `buffer`.
+#[derive(Debug, Clone, Copy)]
+pub struct RowRef {
+    pub buffer: u32,
+    pub start: u32,
+    pub end: u32,
+    pub row_no: i64,
+}
+
+/// Bytes that one call of [`Rows::fill`] gives, about.
+const GULP: usize = 256 * 1024;
+
+/// Rows that all have the same columns; `_chunk_no` and `_row_no` go before each row's own fields.
+pub struct ChunkRows {
+    pub buffers: Arc<Vec<Vec<u8>>>,
+    pub rows: Arc<Vec<RowRef>>,
+    pub from: usize,
+    pub to: usize,
+    pub chunk_no: i64,
+    /// Of the row's own fields.
+    pub fields: usize,
+}
+
+impl Rows for ChunkRows {
+    fn fill(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.from >= self.to {
+            return false;
+        }
+        let count = (self.fields as i16 + 2).to_be_bytes();
+        let chunk_no = self.chunk_no.to_be_bytes();
+        while self.from < self.to && out.len() < GULP {
+            let row = self.rows[self.from];
+            out.extend_from_slice(&count);
+            append_field(out, &chunk_no);
+            append_field(out, &row.row_no.to_be_bytes());
+            out.extend_from_slice(&self.buffers[row.buffer as usize][row.start as usize..row.end as usize]);
+            self.from += 1;
+        }
+        true
+    }
+}
+
+/// Rows that are encoded whole, field counts included.
+pub struct Encoded(pub Vec<u8>);
+
+impl Rows for Encoded {
+    fn fill(&mut self, out: &mut Vec<u8>) -> bool {
+        out.append(&mut self.0);
+        !out.is_empty()
+    }
+}
+
+pub fn append_field(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+pub fn append_null(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1i32).to_be_bytes());
+}

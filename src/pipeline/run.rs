@@ -1,0 +1,34 @@
+//! Everything that is available now, for a client that calls run(): the same ticks as the worker's, until one is idle.
+
+use crate::catalog::pipelines;
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
+use crate::pg::transaction::{self, Mode};
+use crate::pipeline::runner::{Runner, Tick};
+use crate::pipeline::scope;
+
+/// Ticks until there is nothing left. An error is noted with the pipeline, then passed on.
+pub fn run(pipeline: &Pipeline) -> Result<()> {
+    if transaction::in_recovery() {
+        return Err(Error::new(Code::WrongState, "a standby can't run pipelines").hint("Call run() on the primary."));
+    }
+    let mut runner = Runner::new(Mode::Procedure, pipeline.id);
+    loop {
+        match runner.tick() {
+            Ok(Tick::Sealed(_) | Tick::Worked) => {}
+            Ok(Tick::Idle) => return Ok(()),
+            Ok(Tick::Off(reason)) => {
+                return Err(Error::new(Code::WrongState, format!("pipeline \"{}\" can't run", pipeline.name))
+                    .detail(format!("The pipeline: {reason}."))
+                    .hint("SELECT millrace.resume(…) lets it go on."));
+            }
+            Err(e) => {
+                let wait = pipeline.options.backoff.as_millis() as i64;
+                transaction::run(Mode::Procedure, || {
+                    scope::catalog(|| pipelines::record_failure(pipeline.id, &e, wait))
+                })?;
+                return Err(e);
+            }
+        }
+    }
+}

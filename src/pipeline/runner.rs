@@ -1,0 +1,253 @@
+//! One pipeline at work: `tick` does the next thing there is to do. Called by the worker and by run() alike.
+//!
+//! Promises: at most one chunk a tick; what a tick finds out about the lake it keeps for the next, and nothing that it keeps
+//! is needed for correctness. Postgres and the lake decide, by the locked position and by the raw layer's txn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::catalog::{events, pipelines, staging};
+use crate::format::csv::Dialect;
+use crate::lake::delta::Table;
+use crate::lake::store::Credentials;
+use crate::model::location::Location;
+use crate::model::pipeline::{Pipeline, Position};
+use crate::model::{Code, Error, Result};
+use crate::pg::transaction::{self, Mode};
+use crate::pg::{gucs, runtime};
+use crate::pipeline::columns::{StagingColumn, staging_columns};
+use crate::pipeline::load::{Landing, Sealed, load};
+use crate::pipeline::read::{self, Plan, Read};
+use crate::pipeline::source::{Settled, Source, new_files};
+use crate::pipeline::{land, publish, scope};
+
+/// What a tick came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tick {
+    Sealed(Sealed),
+    /// Something was done that seals no chunk: empty files, a publication, a lost race.
+    Worked,
+    Idle,
+    /// The pipeline is not to run: paused, stopped or gone.
+    Off(String),
+}
+
+pub struct Runner {
+    mode: Mode,
+    id: i32,
+    source: Option<(String, Source)>,
+    raw: Option<Table>,
+    settled: Settled,
+    layers: publish::Layers,
+}
+
+impl Runner {
+    pub fn new(mode: Mode, id: i32) -> Runner {
+        Runner { mode, id, source: None, raw: None, settled: HashMap::new(), layers: publish::Layers::default() }
+    }
+
+    /// The pipeline and its position as they are now.
+    pub fn look(&self) -> Result<Option<(Pipeline, Position)>> {
+        transaction::run(self.mode, || {
+            scope::catalog(|| {
+                let Some(pipeline) = pipelines::by_id(self.id)? else { return Ok(None) };
+                Ok(pipelines::position(self.id)?.map(|position| (pipeline, position)))
+            })
+        })
+    }
+
+    /// Does the next thing there is to do.
+    pub fn tick(&mut self) -> Result<Tick> {
+        let Some((pipeline, position)) = self.look()? else { return Ok(Tick::Off("it was dropped".into())) };
+        if !pipeline.is_active() {
+            let reason = pipeline.state_reason.map(|r| format!(": {r}")).unwrap_or_default();
+            return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
+        }
+        match self.pull(&pipeline, &position) {
+            Ok(Tick::Idle) => {}
+            Ok(tick) => {
+                // A publication that fails is noted in the outbox; it never holds the next chunk back.
+                publish::publish(self.mode, &pipeline, &mut self.layers)?;
+                return Ok(tick);
+            }
+            Err(e) if e.code == Code::Conflict => {
+                self.forget();
+                return Ok(Tick::Worked);
+            }
+            Err(e) => {
+                self.forget();
+                return Err(e);
+            }
+        }
+        Ok(if publish::publish(self.mode, &pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+    }
+
+    /// Drops what was kept from earlier ticks.
+    fn forget(&mut self) {
+        self.source = None;
+        self.raw = None;
+        self.settled.clear();
+        self.layers = publish::Layers::default();
+    }
+
+    fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
+        let started = Instant::now();
+        if let Some(raw) = &pipeline.raw {
+            self.refresh_raw(raw)?;
+            if let Some(version) = self.pending_version(position) {
+                return self.load_back(pipeline, position, version, started);
+            }
+        }
+        if self.source.as_ref().is_none_or(|(url, _)| *url != pipeline.source) {
+            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source)?));
+        }
+        let Some((_, source)) = &self.source else { return Ok(Tick::Idle) };
+        let source = source.clone();
+        let files = new_files(self.mode, pipeline, &source, &mut self.settled)?;
+        if files.is_empty() {
+            return Ok(Tick::Idle);
+        }
+        let plan = self.plan(pipeline, Some(&source))?;
+        let columns = plan.columns.clone();
+        let dialect = plan.dialect.clone();
+        let read = runtime::wait(read::read(plan, files))?;
+        self.finish(pipeline, position, &columns, &dialect, read, started)
+    }
+
+    fn finish(
+        &mut self,
+        pipeline: &Pipeline,
+        position: &Position,
+        columns: &[StagingColumn],
+        dialect: &Dialect,
+        mut read: Read,
+        started: Instant,
+    ) -> Result<Tick> {
+        let mut raw = None;
+        if pipeline.raw.is_some() && read.records > 0 {
+            let seq = position.land_seq + 1;
+            let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
+            let definition = pipeline.clone();
+            let (table, back, version) = runtime::wait(async move {
+                let version = land::land(&mut table, &definition, &read, seq).await?;
+                Ok((table, read, version))
+            })?;
+            self.raw = Some(table);
+            read = back;
+            raw = Some((version as i64, seq));
+        }
+        let landing = Landing { read, planned_on: position.clone(), raw, started };
+        Ok(match load(self.mode, pipeline, columns, dialect, landing)? {
+            Some(sealed) => Tick::Sealed(sealed),
+            None => Tick::Worked,
+        })
+    }
+
+    /// Loads a version of the raw layer that was committed but not loaded: by a process that died in between, mostly.
+    fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
+        let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
+        let plan = self.plan(pipeline, None)?;
+        let (columns, dialect) = (plan.columns.clone(), plan.dialect.clone());
+        let definition = pipeline.clone();
+        let (table, found) = runtime::wait(async move {
+            let manifest = land::manifest_of(table.commit_info(version).await?, &definition)?;
+            let read = match manifest {
+                Some(manifest) => {
+                    let seq = manifest.seq;
+                    Some((land::read_back(&table, version, manifest, plan).await?, seq))
+                }
+                None => None,
+            };
+            Ok((table, read))
+        })?;
+        self.raw = Some(table);
+        match found {
+            Some((read, seq)) => {
+                let raw = Some((version as i64, seq));
+                let landing = Landing { read, planned_on: position.clone(), raw, started };
+                Ok(match load(self.mode, pipeline, &columns, &dialect, landing)? {
+                    Some(sealed) => Tick::Sealed(sealed),
+                    None => Tick::Worked,
+                })
+            }
+            None => self.step_over(pipeline, position, version),
+        }
+    }
+
+    /// A version that is no landing of ours (the table's creation, maintenance, another writer) holds nothing to load.
+    fn step_over(&self, pipeline: &Pipeline, position: &Position, version: u64) -> Result<Tick> {
+        transaction::run(self.mode, || {
+            scope::catalog(|| {
+                if pipelines::lock_position(pipeline.id)?.as_ref() == Some(position) {
+                    pipelines::advance(pipeline.id, &Position { raw_version: version as i64, ..position.clone() })?;
+                    if version > 0 {
+                        let what = format!("version {version}");
+                        let message = "a commit of the raw layer that is no landing of this pipeline was passed over";
+                        events::record(&pipeline.name, "foreign_commit", Some(&what), Some(message), None)?;
+                    }
+                }
+                Ok(Tick::Worked)
+            })
+        })
+    }
+
+    fn refresh_raw(&mut self, raw: &str) -> Result<()> {
+        let table = self.raw.take();
+        let url = raw.to_string();
+        let limit = gucs::network_timeout();
+        let table = runtime::wait(async move {
+            let work = async {
+                match table {
+                    Some(mut table) => {
+                        table.refresh().await?;
+                        Ok(table)
+                    }
+                    None => open_raw(&url).await,
+                }
+            };
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(slow("reading the raw layer's log")))
+        })?;
+        self.raw = Some(table);
+        Ok(())
+    }
+
+    fn pending_version(&self, position: &Position) -> Option<u64> {
+        let latest = self.raw.as_ref()?.version() as i64;
+        (latest > position.raw_version).then_some((position.raw_version + 1) as u64)
+    }
+
+    fn plan(&self, pipeline: &Pipeline, source: Option<&Source>) -> Result<Plan> {
+        let found = transaction::run(self.mode, || {
+            scope::owner(pipeline, || staging::source_columns(pgrx::pg_sys::Oid::from(pipeline.staging)))
+        })?;
+        let columns = Arc::new(staging_columns(found, &pipeline.settings));
+        let options = &pipeline.options;
+        let directory = match source {
+            Some(source) => source.directory.clone(),
+            None => Source::open(&pipeline.source)?.directory,
+        };
+        Ok(Plan {
+            directory,
+            dialect: read::dialect(options),
+            columns,
+            max_rows: options.max_rows_per_chunk,
+            // Text, Arrow, and rows for COPY: several times the bytes read.
+            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 4),
+        })
+    }
+}
+
+async fn open_raw(url: &str) -> Result<Table> {
+    let location = Location::parse(url)?;
+    Table::open(&location, &Credentials::default()).await?.ok_or_else(|| {
+        Error::new(Code::Gap, "the raw layer is gone")
+            .detail(format!("Location {}.", location.display()))
+            .hint("Restore it, or drop the pipeline and create it anew.")
+    })
+}
+
+pub fn slow(what: &str) -> Error {
+    Error::new(Code::Unavailable, format!("{what} took too long"))
+        .hint("Raise millrace.network_timeout, or look at the storage.")
+}

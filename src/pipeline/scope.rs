@@ -1,0 +1,35 @@
+//! With whose rights and under which settings our SQL runs.
+//!
+//! The catalog is written as the extension's owner, pipelines' own tables as the pipeline's owner and restricted, so that what
+//! users put there (triggers, defaults, constraints) never runs with more rights than theirs.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys::Oid;
+
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
+use crate::pg::settings::Scope;
+use crate::pg::spi;
+use crate::pg::user::Acting;
+
+fn extension_owner() -> Result<Oid> {
+    spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![])?.ok_or_else(|| {
+        Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
+            .hint("CREATE EXTENSION pg_millrace;")
+    })
+}
+
+/// Works on the tables of schema millrace.
+pub fn catalog<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    let _settings = Scope::pin(&BTreeMap::new())?;
+    let _acting = Acting::r#as(extension_owner()?, false);
+    f()
+}
+
+/// Works on a pipeline's own tables.
+pub fn owner<R>(pipeline: &Pipeline, f: impl FnOnce() -> Result<R>) -> Result<R> {
+    let _settings = Scope::pin(&pipeline.settings)?;
+    let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
+    f()
+}

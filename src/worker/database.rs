@@ -1,0 +1,92 @@
+//! A database's worker: sees to it that each active pipeline has its worker. Ends when the extension is gone or no pipeline is active.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use crate::catalog::pipelines;
+use crate::model::Result;
+use crate::model::retry::backoff;
+use crate::pg::shmem::{Claim, Duty};
+use crate::pg::transaction::{self, Mode};
+use crate::pg::{bgworker, gucs, latch, shmem, spi};
+use crate::pipeline::scope;
+
+const LOOK: Duration = Duration::from_secs(1);
+/// A worker that lived this long did not fail at once: its next end is a first one again.
+const STEADY: Duration = Duration::from_secs(60);
+/// Looks without a pipeline before the worker ends.
+const PATIENCE: u32 = 5;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
+    let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
+    bgworker::begin(Some(duty.database));
+    bgworker::name_session("pg_millrace database worker");
+    let mut starts: HashMap<i32, Started> = HashMap::new();
+    let mut empty = 0;
+    loop {
+        match transaction::run(Mode::Worker, active) {
+            Ok(Some(ids)) if !ids.is_empty() => {
+                empty = 0;
+                starts.retain(|id, _| ids.contains(id));
+                for id in ids {
+                    start_worker(Duty { database: duty.database, pipeline: id }, starts.entry(id).or_default());
+                }
+            }
+            Ok(Some(_)) => empty += 1,
+            Ok(None) => return,
+            Err(e) => pgrx::log!("pg_millrace: looking for pipelines failed: {e}"),
+        }
+        if empty > PATIENCE {
+            return;
+        }
+        latch::sleep(LOOK);
+    }
+}
+
+/// The active pipelines; `None` where the extension is not installed.
+fn active() -> Result<Option<Vec<i32>>> {
+    if transaction::in_recovery() || !installed()? {
+        return Ok(None);
+    }
+    scope::catalog(pipelines::active_ids).map(Some)
+}
+
+pub fn installed() -> Result<bool> {
+    let found: Option<bool> =
+        spi::read_value("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace')", vec![])?;
+    Ok(found == Some(true))
+}
+
+#[derive(Default)]
+struct Started {
+    times: u32,
+    last: Option<Instant>,
+}
+
+fn start_worker(duty: Duty, started: &mut Started) {
+    if let Some(last) = started.last {
+        if last.elapsed() > STEADY {
+            started.times = 0;
+        }
+        if started.times > 0 && last.elapsed() < backoff(Duration::from_millis(200), started.times) {
+            return;
+        }
+    }
+    match shmem::claim(duty, gucs::max_workers()) {
+        Claim::Slot(slot) => {
+            started.times += 1;
+            started.last = Some(Instant::now());
+            if !bgworker::start("pipeline", "millrace_pipeline_main", slot) {
+                shmem::release(slot);
+                pgrx::log!("pg_millrace: no room for a worker; raise max_worker_processes");
+            }
+        }
+        Claim::Running => {}
+        Claim::Full => pgrx::log!("pg_millrace: all millrace.max_workers are in use"),
+    }
+}

@@ -1,0 +1,103 @@
+//! A pipeline's worker: ticks, waits, ticks. Ends when its pipeline is not to run any more.
+
+use std::time::{Duration, Instant};
+
+use pgrx::pg_guard;
+use pgrx::pg_sys;
+
+use crate::catalog::{events, pipelines};
+use crate::model::pipeline::Pipeline;
+use crate::model::retry::backoff;
+use crate::model::{Error, Result};
+use crate::pg::transaction::{self, Mode};
+use crate::pg::{bgworker, latch, shmem};
+use crate::pipeline::runner::{Runner, Tick};
+use crate::pipeline::scope;
+use crate::worker::database;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
+    let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
+    bgworker::begin(Some(duty.database));
+    let mut failures = 0;
+    let mut name = None;
+    let mut runner = Runner::new(Mode::Worker, duty.pipeline);
+    loop {
+        let began = Instant::now();
+        let wait = match step(&mut runner, &mut name) {
+            Ok(Next::Again) => {
+                failures = 0;
+                Duration::ZERO
+            }
+            Ok(Next::Wait(every)) => {
+                failures = 0;
+                every.saturating_sub(began.elapsed())
+            }
+            Ok(Next::End) => return,
+            Err(e) => {
+                failures += 1;
+                fail(duty.pipeline, &e, failures);
+                backoff(Duration::from_secs(1), failures)
+            }
+        };
+        if wait.is_zero() {
+            crate::pg::interrupts::check();
+            continue;
+        }
+        transaction::report_activity(None);
+        // A wake-up ends the sleep early, also that after a failure: resume and alter wake us.
+        latch::sleep(wait);
+    }
+}
+
+enum Next {
+    Again,
+    Wait(Duration),
+    End,
+}
+
+fn step(runner: &mut Runner, name: &mut Option<String>) -> Result<Next> {
+    let look = transaction::run(Mode::Worker, || Ok(!transaction::in_recovery() && database::installed()?))?;
+    if !look {
+        return Ok(Next::End);
+    }
+    let Some((pipeline, _)) = runner.look()? else { return Ok(Next::End) };
+    let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
+    if name.as_ref() != Some(&pipeline.name) {
+        bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
+        *name = Some(pipeline.name.clone());
+    }
+    transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
+    Ok(match runner.tick()? {
+        Tick::Sealed(_) | Tick::Worked => Next::Again,
+        Tick::Idle => Next::Wait(every),
+        Tick::Off(_) => Next::End,
+    })
+}
+
+fn tick_of(pipeline: &Pipeline) -> Option<Duration> {
+    if !pipeline.is_active() { None } else { pipeline.every() }
+}
+
+/// Notes the failure where people look; if even that fails, the server log has it.
+fn fail(pipeline_id: i32, error: &Error, failures: u32) {
+    pgrx::log!("pg_millrace: pipeline={pipeline_id} failures={failures} error={error}");
+    let noted = transaction::run(Mode::Worker, || {
+        if !database::installed()? {
+            return Ok(());
+        }
+        scope::catalog(|| {
+            let Some(pipeline) = pipelines::by_id(pipeline_id)? else { return Ok(()) };
+            pipelines::record_failure(pipeline_id, error, 1_000)?;
+            // Once a series: the view shows the last error and the count.
+            if failures == 1 {
+                events::record(&pipeline.name, "failed", None, Some(&error.to_string()), None)?;
+            }
+            Ok(())
+        })
+    });
+    if let Err(e) = noted {
+        pgrx::log!("pg_millrace: pipeline={pipeline_id} noting the failure failed: {e}");
+    }
+}
