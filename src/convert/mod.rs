@@ -1,1 +1,23 @@
-//! (placeholder)
+//! From text fields to what Postgres stores: matching columns, guessing types, and casting with reasons.
+//!
+//! The rule of every cast here: say *value* only where Postgres' own input function would give exactly that value, say *undecided*
+//! in every other case, and let Postgres decide that one. So a cast here can be slow for odd input, but never wrong.
+
+mod batch;
+mod boolean;
+mod bytea;
+mod datetime;
+mod float;
+pub mod identifier;
+pub mod infer;
+mod int;
+mod json;
+mod kind;
+mod numeric;
+pub mod schema;
+mod text;
+mod uuid;
+
+pub use batch::{Encoded, Reason, Row, encode_batch};
+pub use kind::{Field, Kind, Target, encode_field};
+pub mod to_arrow;

@@ -6,5 +6,6 @@ pub mod names;
 pub mod options;
 pub mod pipeline;
 pub mod retry;
+pub mod simulate;
 
 pub use error::{Code, Error, Result};
