@@ -11,6 +11,8 @@ mod local;
 pub mod parquet_file;
 pub mod reading;
 pub mod store;
+#[cfg(test)]
+mod tests;
 pub mod writing;
 
 pub use store::{Credentials, Dir};

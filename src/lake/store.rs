@@ -213,6 +213,16 @@ impl Dir {
         }
     }
 
+    /// False where the directory does not exist, in stores that have directories.
+    pub(crate) async fn may_hold_files(&self) -> Result<bool> {
+        let Some(path) = self.local_path("") else { return Ok(true) };
+        match local::check_directory(path, self.place()).await {
+            Ok(()) => Ok(true),
+            Err(e) if e.code == Code::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// True where something lies in the directory whose name does not begin with `_` or `.`.
     pub(crate) async fn holds_anything(&self) -> Result<bool> {
         let found = match self.root.list_with_delimiter(Some(&self.prefix)).await {

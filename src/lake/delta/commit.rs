@@ -6,7 +6,7 @@
 //! commit itself leaves open whether it is there: refresh and compare [`Table::txn_version`].
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::Utc;
 use deltalake::kernel::{Add, Remove, Transaction};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::data::{self, Written};
 use super::log::{Entry, Lines, MetaData, entry_name, parse_entry};
+use super::schema::Columns;
 use super::{Table, features};
 use crate::model::{Code, Error, Result};
 
@@ -43,8 +44,9 @@ struct Plan {
 impl Table {
     /// Adds rows, and columns that the table lacks, in one version.
     pub async fn append(&mut self, batches: Vec<RecordBatch>, commit: Commit<'_>) -> Result<u64> {
-        let schema = schema_of(&batches, &self.schema())?;
-        self.append_stream(schema, stream::iter(batches.into_iter().map(Ok)).boxed(), commit).await
+        self.check_writable(&commit).await?;
+        let wider = self.widened(batches.iter().map(RecordBatch::schema_ref))?;
+        self.append_rows(wider, stream::iter(batches.into_iter().map(Ok)).boxed(), commit).await
     }
 
     /// The same for rows that need not fit into memory; all batches must have columns of `schema`.
@@ -55,7 +57,17 @@ impl Table {
         commit: Commit<'_>,
     ) -> Result<u64> {
         self.check_writable(&commit).await?;
-        let (metadata, written) = self.write_data(&schema, batches).await?;
+        let wider = self.widened([&schema])?;
+        self.append_rows(wider, batches, commit).await
+    }
+
+    async fn append_rows(
+        &mut self,
+        wider: Option<Columns>,
+        batches: BoxStream<'_, Result<RecordBatch>>,
+        commit: Commit<'_>,
+    ) -> Result<u64> {
+        let (metadata, written) = self.write_data(wider, batches).await?;
         let plan = Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false };
         self.commit(plan, &written, &commit).await
     }
@@ -65,33 +77,52 @@ impl Table {
         self.check_writable(&commit).await?;
         features::check_overwrite(&self.metadata, &self.dir.place())?;
         let removes = self.live_files().await?.values().map(remove_of).collect();
-        let schema = schema_of(&batches, &self.schema())?;
-        let (metadata, written) = self.write_data(&schema, stream::iter(batches.into_iter().map(Ok)).boxed()).await?;
+        let wider = self.widened(batches.iter().map(RecordBatch::schema_ref))?;
+        let (metadata, written) = self.write_data(wider, stream::iter(batches.into_iter().map(Ok)).boxed()).await?;
         let plan = Plan { metadata, adds: written.adds.clone(), removes, is_whole: true };
         self.commit(plan, &written, &commit).await
     }
 
     async fn check_writable(&self, commit: &Commit<'_>) -> Result<()> {
         features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
-        if self.txn_version(commit.app_id).await? == Some(commit.version) {
-            return Err(self.conflict("this transaction is in the table already", commit));
+        self.check_still_there().await?;
+        match self.txn_version(commit.app_id).await? {
+            Some(version) if version == commit.version => {
+                Err(self.conflict("this transaction is in the table already", commit))
+            }
+            _ => Ok(()),
         }
-        self.check_still_there().await
+    }
+
+    /// The table's columns with those that the rows have beyond them; None where they have none.
+    fn widened<'a>(&self, schemas: impl IntoIterator<Item = &'a SchemaRef>) -> Result<Option<Columns>> {
+        let mut wider: Option<Columns> = None;
+        let mut last: Option<&SchemaRef> = None;
+        for schema in schemas {
+            if last.is_some_and(|last| last == schema) {
+                continue;
+            }
+            let columns = wider.as_ref().unwrap_or(&self.columns);
+            wider = columns.with_added(schema).map_err(|e| self.locate(e))?.or(wider);
+            last = Some(schema);
+        }
+        Ok(wider)
     }
 
     async fn write_data(
         &self,
-        schema: &Schema,
+        wider: Option<Columns>,
         batches: BoxStream<'_, Result<RecordBatch>>,
     ) -> Result<(Option<MetaData>, Written)> {
-        let wider = self.columns.with_added(schema).map_err(|e| self.locate(e))?;
         let metadata = match &wider {
             Some(columns) => Some(MetaData { schema_string: columns.to_delta()?, ..self.metadata.clone() }),
             None => None,
         };
         let columns = wider.as_ref().unwrap_or(&self.columns);
         let indexed = self.metadata.property("delta.dataSkippingNumIndexedCols").unwrap_or("32");
-        let written = data::write(&self.dir, self.log_store.as_ref(), columns, indexed, batches).await?;
+        let written = data::write(&self.dir, self.log_store.as_ref(), columns, indexed, batches)
+            .await
+            .map_err(|e| if e.detail.is_none() { self.locate(e) } else { e })?;
         Ok((metadata, written))
     }
 
@@ -191,26 +222,6 @@ impl Table {
         let text = format!("location: {}{detail}", self.dir.place());
         error.detail(text)
     }
-}
-
-/// The columns of all batches, in the order in which they first appear.
-fn schema_of(batches: &[RecordBatch], none: &SchemaRef) -> Result<SchemaRef> {
-    let Some(first) = batches.first() else { return Ok(none.clone()) };
-    if batches.iter().all(|batch| batch.schema_ref() == first.schema_ref()) {
-        return Ok(first.schema());
-    }
-    let mut fields = Vec::new();
-    for field in batches.iter().flat_map(|batch| batch.schema_ref().fields()) {
-        match fields.iter().find(|known: &&arrow::datatypes::FieldRef| known.name() == field.name()) {
-            None => fields.push(field.clone()),
-            Some(known) if known.data_type() == field.data_type() => {}
-            Some(_) => {
-                let message = format!("column \"{}\" has two types in the same rows", field.name());
-                return Err(Error::new(Code::Mismatch, message));
-            }
-        }
-    }
-    Ok(SchemaRef::new(Schema::new(fields)))
 }
 
 fn remove_of(add: &Add) -> Remove {

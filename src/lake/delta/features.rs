@@ -32,8 +32,7 @@ const WRITER_FEATURES: &[&str] = &[
 pub(super) fn check_read(protocol: &Protocol, metadata: &MetaData, place: &str) -> Result<()> {
     let managed = |name: &&String| name.starts_with("catalogManaged") || name.starts_with("catalogOwned");
     if let Some(name) = protocol.all_features().find(managed) {
-        return Err(refused(format!("table is managed by a catalog (feature \"{name}\")"), place)
-            .hint("Access by path is not allowed for such a table; read a copy or an external table instead."));
+        return Err(catalog_managed(name, place));
     }
     if protocol.min_reader_version > 3 {
         return Err(refused(format!("table needs reader version {}", protocol.min_reader_version), place));
@@ -97,6 +96,12 @@ pub(super) fn check_overwrite(metadata: &MetaData, place: &str) -> Result<()> {
 pub(super) fn deletion_vector(file: &str, place: &str) -> Error {
     refused(format!("a file of the table has a deletion vector (feature \"deletionVectors\"), file {file}"), place)
         .hint("Run REORG TABLE ... APPLY (PURGE) on the table and switch deletion vectors off.")
+}
+
+/// The error for a table that must not be reached by its path.
+pub(super) fn catalog_managed(feature: &str, place: &str) -> Error {
+    refused(format!("table is managed by a catalog (feature \"{feature}\")"), place)
+        .hint("Access by path is not allowed for such a table; read a copy or an external table instead.")
 }
 
 fn refused(message: String, place: &str) -> Error {

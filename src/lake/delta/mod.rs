@@ -72,6 +72,9 @@ impl Table {
     /// The table at a location; None where there is nothing.
     pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {
         let dir = Dir::at(location, credentials)?;
+        if !dir.may_hold_files().await? {
+            return Ok(None);
+        }
         // Asked for first because storage's own errors say more than the kernel's.
         let checkpoint = last_checkpoint(&dir).await?;
         let log_store = log_store(&dir)?;
@@ -392,6 +395,10 @@ fn is_no_table(error: &DeltaTableError) -> bool {
 
 fn open_error(error: &DeltaTableError, place: &str) -> Error {
     let text = error.to_string();
+    // The kernel wants a catalog before it shows the protocol in which we would see this.
+    if text.contains("catalog-managed") {
+        return features::catalog_managed("catalogManaged", place);
+    }
     let mut error = delta_error(error, "open the Delta table", place);
     if error.code == Code::Corrupt && text.to_lowercase().contains("unsupported") {
         error.code = Code::Unsupported;

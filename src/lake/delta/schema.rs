@@ -140,6 +140,12 @@ impl Columns {
                 None => new_null_array(stored.data_type(), batch.num_rows()),
             });
         }
+        if let Some(field) =
+            batch.schema_ref().fields().iter().find(|f| self.schema.column_with_name(f.name()).is_none())
+        {
+            let message = format!("rows have the column \"{}\", which was not announced", field.name());
+            return Err(Error::new(Code::Mismatch, message));
+        }
         new_batch(self.stored.clone(), arrays, batch.num_rows())
     }
 }
