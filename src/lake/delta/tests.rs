@@ -382,6 +382,10 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
             metadata
         };
         let protocol = |reader: &[&str], writer: &[&str]| json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": reader, "writerFeatures": writer } });
+        let mut mapped = with("delta.columnMapping.mode", "name");
+        let names = json!({ "delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "col-1" });
+        let field = json!({ "name": "n", "type": "long", "nullable": true, "metadata": names });
+        mapped["metaData"]["schemaString"] = json!({ "type": "struct", "fields": [field] }).to_string().into();
         let table: Vec<(&str, Value, Value)> = vec![
             (
                 "catalogManaged",
@@ -389,11 +393,7 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
                 metadata.clone(),
             ),
             ("variantType", protocol(&["variantType"], &["variantType"]), metadata.clone()),
-            (
-                "columnMapping",
-                protocol(&["columnMapping"], &["columnMapping"]),
-                with("delta.columnMapping.mode", "name"),
-            ),
+            ("columnMapping", protocol(&["columnMapping"], &["columnMapping"]), mapped),
         ];
         for (name, protocol, metadata) in table {
             let path = temp.path().join(name);
