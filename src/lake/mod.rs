@@ -1,1 +1,18 @@
-//! (placeholder)
+//! Reading and writing the lake: landing files and Delta tables.
+//!
+//! Promises: everything here is async and waits for nothing else; no thread, runtime or process environment is used, credentials
+//! come in as plain names and values. Every error names the location without its secrets. Nothing knows of Postgres.
+//! A multi-threaded tokio runtime is needed (one worker will do, with a few blocking threads): the Delta kernel waits on blocking threads.
+
+pub mod delta;
+pub mod error;
+pub mod listing;
+mod local;
+pub mod parquet_file;
+pub mod reading;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod writing;
+
+pub use store::{Credentials, Dir};

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod landing;
+pub mod location;
 pub mod names;
 pub mod options;
 pub mod pipeline;

@@ -1,0 +1,88 @@
+//! Writes rows as Parquet files of a table.
+//!
+//! Promises: memory holds one row group a partition, whatever is written; rows of an unpartitioned table keep their order over files
+//! sorted by path. The files are on disk when [`write`] returns, and are part of the table only once a commit names them.
+
+use std::num::NonZeroU64;
+
+use arrow::array::RecordBatch;
+use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
+use deltalake::kernel::Add;
+use deltalake::logstore::LogStore;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::log::row_count;
+use super::schema::Columns;
+use crate::lake::error::delta_error;
+use crate::lake::store::Dir;
+use crate::model::Result;
+
+/// Rows of one row group: a reader needs memory for that many.
+const ROW_GROUP: usize = 64 * 1024;
+
+/// Where one file ends and the next begins.
+const FILE_SIZE: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).unwrap();
+
+/// Rows between two looks at the size of the file.
+const SLICE: usize = 8 * 1024;
+
+/// What was written.
+pub(super) struct Written {
+    pub adds: Vec<Add>,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Writes all batches, which have the users' column names.
+pub(super) async fn write(
+    dir: &Dir,
+    log_store: &dyn LogStore,
+    columns: &Columns,
+    indexed_columns: &str,
+    mut batches: BoxStream<'_, Result<RecordBatch>>,
+) -> Result<Written> {
+    let config = WriterConfig::new(
+        columns.stored.clone(),
+        columns.partition_by.clone(),
+        Some(properties()),
+        Some(FILE_SIZE),
+        Some(SLICE),
+        indexed_columns.try_into().unwrap_or_default(),
+        None,
+    );
+    let mut writer = DeltaWriter::new(log_store.object_store(None), config);
+    let failed = |e| delta_error(&e, "write data files", &dir.place());
+    let outcome: Result<()> = async {
+        while let Some(batch) = batches.try_next().await? {
+            writer.write(&columns.to_stored(&batch)?).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = outcome {
+        // What stays behind belongs to no version.
+        let _ = writer.abort().await;
+        return Err(error);
+    }
+    let mut adds = writer.close().await.map_err(failed)?;
+    adds.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    for add in &adds {
+        dir.keep(&add.path).await?;
+    }
+    let rows = adds.iter().filter_map(row_count).sum();
+    let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0)).sum();
+    Ok(Written { adds, rows, bytes })
+}
+
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(concat!("pg_millrace ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}

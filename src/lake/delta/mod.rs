@@ -1,0 +1,445 @@
+//! A Delta table: its snapshot in memory, followed version by version.
+//!
+//! A table is opened through the Delta kernel, which reads checkpoints; from there on [`Table::refresh`] asks for the next log entry
+//! alone and lists nothing, so that following and writing cost the same however long the history is. Memory holds the schema and
+//! the transactions seen, not the list of files (only a table that is overwritten keeps that, too).
+//!
+//! Promises: a table whose features we do not handle is refused by name. No method leaves a partly visible state behind.
+
+mod commit;
+mod data;
+mod features;
+mod log;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono::Utc;
+use deltalake::DeltaTableError;
+use deltalake::kernel::{Add, Snapshot};
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::stream::{BoxStream, TryStreamExt};
+use object_store::prefix::PrefixStore;
+use serde_json::{Map, Value, json};
+
+use self::log::{Entry, LAST_CHECKPOINT, Lines, MetaData, Protocol, entry_name, parse_entry, row_count};
+use self::rows::Source;
+use self::schema::Columns;
+use super::error::{delta_error, format_error, place_error};
+use super::store::{Credentials, Dir};
+use crate::model::{Code, Error, Location, Result};
+
+pub use commit::Commit;
+pub use rows::VersionReader;
+pub use schema::NAME_KEY;
+
+/// Versions from one checkpoint to the next.
+const CHECKPOINT_EVERY: u64 = 100;
+
+/// Entries that are read one by one before the kernel reads all that is new at once.
+const MAX_STEPS: usize = 64;
+
+/// Idle refreshes between two looks for a checkpoint that is ahead of us: entries before it may have been cleaned up.
+const IDLE_STEPS: u32 = 64;
+
+/// A handle on one Delta table.
+pub struct Table {
+    dir: Dir,
+    log_store: LogStoreRef,
+    version: u64,
+    protocol: Protocol,
+    metadata: MetaData,
+    columns: Arc<Columns>,
+    /// The kernel's view of `version` or an earlier one.
+    base: Snapshot,
+    /// The newest transaction of each application since `base`.
+    txns: HashMap<String, i64>,
+    /// What `base` answered about the applications that were asked for.
+    base_txns: Mutex<HashMap<String, Option<i64>>>,
+    /// The files of the present version, once they were needed.
+    live: Option<BTreeMap<String, Add>>,
+    checkpoint: Option<u64>,
+    idle: u32,
+}
+
+impl Table {
+    /// The table at a location; None where there is nothing.
+    pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {
+        let dir = Dir::at(location, credentials)?;
+        if !dir.may_hold_files().await? {
+            return Ok(None);
+        }
+        // Asked for first because storage's own errors say more than the kernel's.
+        let checkpoint = last_checkpoint(&dir).await?;
+        let log_store = log_store(&dir)?;
+        match Snapshot::try_new(log_store.as_ref(), None).await {
+            Ok(base) => Table::from_snapshot(dir, log_store, base, checkpoint).map(Some),
+            Err(e) if is_no_table(&e) => {
+                if dir.holds_anything().await? {
+                    return Err(place_error(
+                        Code::Mismatch,
+                        "directory holds something else than a Delta table",
+                        &dir.place(),
+                    )
+                    .hint("Name an empty or new directory, or one that holds a Delta table."));
+                }
+                Ok(None)
+            }
+            Err(e) => Err(open_error(&e, &dir.place())),
+        }
+    }
+
+    /// Creates a table, or opens the one that is there if it is partitioned the same way.
+    pub async fn create(
+        location: &Location,
+        credentials: &Credentials,
+        schema: SchemaRef,
+        partition_by: &[String],
+        description: &str,
+    ) -> Result<Table> {
+        let dir = Dir::at(location, credentials)?;
+        let columns = Columns::create(&schema, partition_by)?;
+        if Table::open(location, credentials).await?.is_none() {
+            let lines = creation(&columns, description)?;
+            dir.create_new(&entry_name(0), lines.finish()).await?;
+        }
+        // Whoever was first, the table is now what its log says.
+        let table = Table::open(location, credentials).await?.ok_or_else(|| {
+            place_error(Code::Conflict, "the Delta table was removed while it was created", &dir.place())
+        })?;
+        if table.columns.partition_by != columns.partition_by {
+            return Err(place_error(Code::Mismatch, "the Delta table is partitioned by other columns", &dir.place()));
+        }
+        Ok(table)
+    }
+
+    fn from_snapshot(dir: Dir, log_store: LogStoreRef, base: Snapshot, checkpoint: Option<u64>) -> Result<Table> {
+        let unreadable = |e: serde_json::Error| {
+            Error::new(Code::Internal, "cannot read the metadata of the Delta table").detail(e.to_string())
+        };
+        let convert = |value: serde_json::Result<Value>| value.map_err(unreadable);
+        let protocol = serde_json::from_value(convert(serde_json::to_value(base.protocol()))?).map_err(unreadable)?;
+        let metadata: MetaData =
+            serde_json::from_value(convert(serde_json::to_value(base.metadata()))?).map_err(unreadable)?;
+        features::check_read(&protocol, &metadata, &dir.place())?;
+        let columns = Columns::from_delta(&metadata.schema_string, &metadata.partition_columns)?;
+        Ok(Table {
+            dir,
+            log_store,
+            version: base.version(),
+            protocol,
+            metadata,
+            columns: Arc::new(columns),
+            base,
+            txns: HashMap::new(),
+            base_txns: Mutex::default(),
+            live: None,
+            checkpoint,
+            idle: 0,
+        })
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The columns with the names that users know.
+    pub fn schema(&self) -> SchemaRef {
+        self.columns.schema.clone()
+    }
+
+    pub fn location(&self) -> &Location {
+        self.dir.location()
+    }
+
+    /// The table's identity: it changes when a table is removed and created anew.
+    pub fn id(&self) -> &str {
+        &self.metadata.id
+    }
+
+    pub fn description(&self) -> Option<&str> {
+        self.metadata.description.as_deref()
+    }
+
+    /// Follows the log to its end. Where nothing is new that is one request for one file that is not there.
+    pub async fn refresh(&mut self) -> Result<()> {
+        for _ in 0..MAX_STEPS {
+            let next = self.version + 1;
+            let name = entry_name(next);
+            match self.dir.get(&name).await? {
+                Some(bytes) => {
+                    self.apply(next, parse_entry(&bytes, &self.dir.place_of(&name))?)?;
+                    self.idle = 0;
+                }
+                None => {
+                    self.idle += 1;
+                    if self.idle.is_multiple_of(IDLE_STEPS)
+                        && last_checkpoint(&self.dir).await?.is_some_and(|checkpoint| checkpoint > self.version)
+                    {
+                        return self.reload().await;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        self.reload().await
+    }
+
+    /// The version that an application's newest transaction has in this snapshot.
+    pub async fn txn_version(&self, app_id: &str) -> Result<Option<i64>> {
+        if let Some(version) = self.txns.get(app_id) {
+            return Ok(Some(*version));
+        }
+        if let Some(known) = self.lock_base_txns().get(app_id) {
+            return Ok(*known);
+        }
+        let failed =
+            |e: DeltaTableError| delta_error(&e, "read the transactions of the Delta table", &self.dir.place());
+        let scan = self.base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
+        let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
+        let name = app_id.to_owned();
+        let found = self
+            .on_blocking_thread(move || snapshot.get_app_id_version(&name, engine.as_ref()))
+            .await?
+            .map_err(|e| format_error(&e, "read the transactions of the Delta table", &self.dir.place()))?;
+        self.lock_base_txns().insert(app_id.to_owned(), found);
+        Ok(found)
+    }
+
+    /// What a version says about itself, with the transactions that it carries under `txn`; None where the log has no such entry.
+    pub async fn commit_info(&self, version: u64) -> Result<Option<Map<String, Value>>> {
+        let name = entry_name(version);
+        let Some(bytes) = self.dir.get(&name).await? else { return Ok(None) };
+        let entry = parse_entry(&bytes, &self.dir.place_of(&name))?;
+        let txns: Vec<Value> =
+            entry.txns.iter().map(|txn| json!({ "appId": txn.app_id, "version": txn.version })).collect();
+        let mut info = entry.info.unwrap_or_default();
+        info.insert("txn".into(), Value::Array(txns));
+        Ok(Some(info))
+    }
+
+    /// The rows that a version added.
+    pub async fn read_version(&self, version: u64) -> Result<VersionReader> {
+        let name = entry_name(version);
+        let place = self.dir.place_of(&name);
+        let bytes = self.dir.get(&name).await?.ok_or_else(|| {
+            place_error(Code::Gap, format!("version {version} is not in the log of the Delta table"), &place)
+                .hint("The entry was cleaned up before it was read. Start the pipeline anew from a version that is still there.")
+        })?;
+        VersionReader::new(version, self.source(), parse_entry(&bytes, &place)?)
+    }
+
+    /// The number of rows in the table, from the statistics of its files (and from a file itself where it has none).
+    pub async fn count_rows(&self) -> Result<u64> {
+        let source = self.source();
+        let mut rows = 0;
+        for add in self.read_live().await?.values() {
+            source.check(add)?;
+            rows += match row_count(add) {
+                Some(rows) => rows,
+                None => source.count(add).await?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// All rows of the table, in batches of at most `batch_rows`, in no order.
+    pub async fn scan(&self, batch_rows: usize) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let source = self.source();
+        let files: Vec<Add> = self.read_live().await?.into_values().collect();
+        for add in &files {
+            source.check(add)?;
+        }
+        Ok(source.batches(files, batch_rows, 0))
+    }
+
+    /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
+    pub async fn maintain(&mut self) -> Result<()> {
+        let last = self.checkpoint.map_or(0, |version| version / CHECKPOINT_EVERY);
+        if self.version / CHECKPOINT_EVERY <= last {
+            return Ok(());
+        }
+        features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
+        let failed = |e: DeltaTableError| delta_error(&e, "write a checkpoint of the Delta table", &self.dir.place());
+        let base = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+        let scan = base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
+        let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
+        self.on_blocking_thread(move || snapshot.checkpoint(engine.as_ref(), None).map(drop))
+            .await?
+            .map_err(|e| format_error(&e, "write a checkpoint of the Delta table", &self.dir.place()))?;
+        self.checkpoint = Some(self.version);
+        Ok(())
+    }
+
+    /// The kernel blocks while it waits for storage; tasks must not.
+    async fn on_blocking_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| place_error(Code::Internal, format!("the Delta kernel did not end: {e}"), &self.dir.place()))
+    }
+
+    fn lock_base_txns(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<i64>>> {
+        self.base_txns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source(&self) -> Source {
+        Source { dir: self.dir.clone(), columns: self.columns.clone() }
+    }
+
+    /// Moves the snapshot to the next version.
+    fn apply(&mut self, version: u64, entry: Entry) -> Result<()> {
+        let protocol = entry.protocol.as_ref().unwrap_or(&self.protocol);
+        let metadata = entry.metadata.as_ref().unwrap_or(&self.metadata);
+        if entry.protocol.is_some() || entry.metadata.is_some() {
+            features::check_read(protocol, metadata, &self.dir.place())?;
+            self.columns = Arc::new(Columns::from_delta(&metadata.schema_string, &metadata.partition_columns)?);
+        }
+        self.protocol = entry.protocol.unwrap_or_else(|| self.protocol.clone());
+        self.metadata = entry.metadata.unwrap_or_else(|| self.metadata.clone());
+        self.txns.extend(entry.txns.into_iter().map(|txn| (txn.app_id, txn.version)));
+        if let Some(live) = &mut self.live {
+            for remove in &entry.removes {
+                live.remove(&remove.path);
+            }
+            live.extend(entry.adds.into_iter().map(|add| (add.path.clone(), add)));
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<()> {
+        let base =
+            Snapshot::try_new(self.log_store.as_ref(), None).await.map_err(|e| open_error(&e, &self.dir.place()))?;
+        let checkpoint = last_checkpoint(&self.dir).await?;
+        *self = Table::from_snapshot(self.dir.clone(), self.log_store.clone(), base, checkpoint)?;
+        Ok(())
+    }
+
+    /// The files of this version, kept from now on.
+    async fn live_files(&mut self) -> Result<&BTreeMap<String, Add>> {
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => self.read_live().await?,
+        };
+        let source = self.source();
+        for add in live.values() {
+            source.check(add)?;
+        }
+        Ok(self.live.insert(live))
+    }
+
+    async fn read_live(&self) -> Result<BTreeMap<String, Add>> {
+        if let Some(live) = &self.live {
+            return Ok(live.clone());
+        }
+        let failed = |e: DeltaTableError| delta_error(&e, "read the files of the Delta table", &self.dir.place());
+        let newer;
+        let snapshot = if self.base.version() == self.version {
+            &self.base
+        } else {
+            newer = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+            &newer
+        };
+        let mut live = BTreeMap::new();
+        let mut views = snapshot.file_views(self.log_store.as_ref(), None);
+        while let Some(view) = views.try_next().await.map_err(failed)? {
+            let add = Add {
+                path: view.path().into_owned(),
+                partition_values: view.partition_values_map(),
+                size: view.size(),
+                modification_time: view.modification_time(),
+                data_change: true,
+                stats: view.num_records().map(|rows| json!({ "numRecords": rows }).to_string()),
+                deletion_vector: view.deletion_vector_descriptor(),
+                ..Default::default()
+            };
+            live.insert(add.path.clone(), add);
+        }
+        Ok(live)
+    }
+
+    /// A log that lost its newest entry belongs to a table that was removed; writing on would make a log with a hole.
+    async fn check_still_there(&self) -> Result<()> {
+        let name = entry_name(self.version);
+        if self.dir.exists(&name).await? || last_checkpoint(&self.dir).await?.is_some_and(|v| v >= self.version) {
+            return Ok(());
+        }
+        Err(place_error(Code::NotFound, "the Delta table was removed", &self.dir.place()))
+    }
+}
+
+/// The version of the checkpoint that the log names as its last.
+async fn last_checkpoint(dir: &Dir) -> Result<Option<u64>> {
+    let Some(bytes) = dir.get(LAST_CHECKPOINT).await? else { return Ok(None) };
+    // A hint that cannot be read counts as none, as the protocol says.
+    let hint: Option<Value> = serde_json::from_slice(&bytes).ok();
+    Ok(hint.and_then(|hint| hint.get("version")?.as_u64()))
+}
+
+/// The Delta library's access to the same store that we use, so that it builds none of its own.
+fn log_store(dir: &Dir) -> Result<LogStoreRef> {
+    let url = dir.table_url()?;
+    let prefixed = Arc::new(PrefixStore::new(dir.root().clone(), dir.prefix().clone()));
+    Ok(default_logstore(prefixed, dir.root().clone(), &url, &StorageConfig::default()))
+}
+
+fn is_no_table(error: &DeltaTableError) -> bool {
+    matches!(error, DeltaTableError::NotATable(_)) || error.to_string().contains("No files in log segment")
+}
+
+fn open_error(error: &DeltaTableError, place: &str) -> Error {
+    let text = error.to_string();
+    // The kernel wants a catalog before it shows the protocol in which we would see this.
+    if text.contains("catalog-managed") {
+        return features::catalog_managed("catalogManaged", place);
+    }
+    let mut error = delta_error(error, "open the Delta table", place);
+    if error.code == Code::Corrupt && text.to_lowercase().contains("unsupported") {
+        error.code = Code::Unsupported;
+        error.hint = Some("Read a copy of the table that does without this feature.".into());
+    }
+    error
+}
+
+fn creation(columns: &Columns, description: &str) -> Result<Lines> {
+    let now = Utc::now().timestamp_millis();
+    let features = columns.has_zoneless().then(|| vec!["timestampNtz".to_owned()]);
+    let (min_reader_version, min_writer_version) = if features.is_some() { (3, 7) } else { (1, 2) };
+    let protocol = Protocol {
+        min_reader_version,
+        min_writer_version,
+        reader_features: features.clone(),
+        writer_features: features,
+    };
+    let metadata = MetaData {
+        id: uuid::Uuid::new_v4().to_string(),
+        name: None,
+        description: Some(description.to_owned()),
+        format: json!({ "provider": "parquet", "options": {} }),
+        schema_string: columns.to_delta()?,
+        partition_columns: columns.partition_by.clone(),
+        configuration: BTreeMap::new(),
+        created_time: Some(now),
+        rest: Map::new(),
+    };
+    let partition_by = serde_json::to_string(&columns.partition_by).unwrap_or_default();
+    let info = json!({
+        "timestamp": now,
+        "operation": "CREATE TABLE",
+        "operationParameters": { "partitionBy": partition_by, "description": description },
+        "isBlindAppend": true,
+        "engineInfo": concat!("pg_millrace/", env!("CARGO_PKG_VERSION")),
+        "txnId": uuid::Uuid::new_v4().to_string(),
+    });
+    let mut lines = Lines::default();
+    lines.push("commitInfo", &info)?;
+    lines.push("protocol", &protocol)?;
+    lines.push("metaData", &metadata)?;
+    Ok(lines)
+}

@@ -1,0 +1,171 @@
+//! From what storage, parquet and Delta libraries say to the project's errors.
+//!
+//! Promises: the code follows from the cause (missing, forbidden, busy, broken), the detail names the location, and every text
+//! that came from outside is masked.
+
+use std::error::Error as StdError;
+use std::io;
+
+use deltalake::DeltaTableError;
+
+use crate::model::mask::mask;
+use crate::model::{Code, Error};
+
+type Source<'a> = &'a (dyn StdError + 'static);
+
+/// An error of an object store while doing `what` to `place`.
+pub fn store_error(error: &object_store::Error, what: &str, place: &str) -> Error {
+    build(store_code(error), error, what, place)
+}
+
+/// An error of the local file system.
+pub fn io_error(error: &io::Error, what: &str, place: &str) -> Error {
+    build(io_code(error.kind()).unwrap_or(Code::Io), error, what, place)
+}
+
+/// An error of the Delta library.
+pub fn delta_error(error: &DeltaTableError, what: &str, place: &str) -> Error {
+    let code = match error {
+        DeltaTableError::InvalidJsonLog { .. } | DeltaTableError::InvalidData { .. } => Code::Corrupt,
+        other => chain_code(other).unwrap_or(Code::Corrupt),
+    };
+    build(code, error, what, place)
+}
+
+/// An error of the Parquet or Arrow library, or of anything else that wraps its cause. One of ours comes out as it went in.
+pub fn format_error(error: Source<'_>, what: &str, place: &str) -> Error {
+    if let Some(ours) = chain(error).find_map(|cause| cause.downcast_ref::<Error>()) {
+        return ours.clone();
+    }
+    build(chain_code(error).unwrap_or(Code::Corrupt), error, what, place)
+}
+
+/// The same words for an error that we found ourselves.
+pub fn place_error(code: Code, message: impl Into<String>, place: &str) -> Error {
+    with_hint(Error::new(code, message).detail(format!("location: {}", mask(place))))
+}
+
+fn build(code: Code, error: Source<'_>, what: &str, place: &str) -> Error {
+    let reason = mask(&full_text(error));
+    with_hint(Error::new(code, format!("cannot {what}")).detail(format!("location: {}: {reason}", mask(place))))
+}
+
+fn with_hint(error: Error) -> Error {
+    let hint = match error.code {
+        Code::NotFound => "Check the location for a typing error, and that whoever writes there has created it.",
+        Code::Forbidden => {
+            "Give the operating system user of the server, or the identity of the user mapping, the right to read and write there."
+        }
+        Code::Unavailable => "Storage may be busy or out of reach; it is tried again later.",
+        Code::Changed => "A file was replaced while it was read; it is read again after the next listing.",
+        Code::Corrupt => "The file is damaged or not of the expected format.",
+        _ => return error,
+    };
+    error.hint(hint)
+}
+
+/// The error's own words and those of its causes, each once.
+fn full_text(error: Source<'_>) -> String {
+    let mut text = String::new();
+    for words in chain(error).map(|cause| cause.to_string()) {
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+    }
+    text
+}
+
+fn store_code(error: &object_store::Error) -> Code {
+    use object_store::Error as E;
+    match error {
+        E::NotFound { .. } => Code::NotFound,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => Code::Forbidden,
+        E::Precondition { .. } | E::NotModified { .. } => Code::Changed,
+        E::AlreadyExists { .. } => Code::Conflict,
+        E::NotSupported { .. } | E::NotImplemented { .. } => Code::Unsupported,
+        E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => Code::InvalidParameter,
+        E::JoinError { .. } => Code::Internal,
+        E::Generic { store, source } => match chain_io(source.as_ref()).and_then(|e| io_code(e.kind())) {
+            Some(code) => code,
+            None if *store == "LocalFileSystem" => Code::Io,
+            None => Code::Unavailable,
+        },
+        _ => Code::Io,
+    }
+}
+
+fn io_code(kind: io::ErrorKind) -> Option<Code> {
+    use io::ErrorKind as K;
+    Some(match kind {
+        K::NotFound | K::NotADirectory => Code::NotFound,
+        K::PermissionDenied | K::ReadOnlyFilesystem => Code::Forbidden,
+        K::TimedOut
+        | K::ConnectionRefused
+        | K::ConnectionReset
+        | K::ConnectionAborted
+        | K::NotConnected
+        | K::BrokenPipe
+        | K::HostUnreachable
+        | K::NetworkUnreachable
+        | K::StaleNetworkFileHandle
+        | K::ResourceBusy => Code::Unavailable,
+        K::StorageFull | K::QuotaExceeded | K::FileTooLarge => Code::Io,
+        _ => return None,
+    })
+}
+
+/// The error and its causes.
+fn chain<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
+    fn cause<'a>(error: &Source<'a>) -> Option<Source<'a>> {
+        let error: Source<'a> = *error;
+        error.source()
+    }
+    std::iter::successors(Some(error), cause)
+}
+
+fn chain_io(error: Source<'_>) -> Option<&io::Error> {
+    chain(error).find_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+/// What the causes of a wrapping error say, if any of them is storage's.
+fn chain_code(error: Source<'_>) -> Option<Code> {
+    for cause in chain(error) {
+        if let Some(store) = cause.downcast_ref::<object_store::Error>() {
+            return Some(store_code(store));
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return io_code(io.kind());
+        }
+    }
+    // The Delta kernel keeps a missing file's path and drops the cause.
+    error.to_string().contains("File not found").then_some(Code::Gap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_decides_the_code_and_secrets_stay_out() {
+        let denied = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(io::ErrorKind::PermissionDenied)),
+        };
+        assert_eq!(store_error(&denied, "read file", "file:///x").code, Code::Forbidden);
+
+        let reset = object_store::Error::Generic {
+            store: "MicrosoftAzure",
+            source: "error sending request for url (https://a.blob.core.windows.net/c?sig=TOPSECRET)".into(),
+        };
+        let error = store_error(&reset, "read file", "az://c/x");
+        assert_eq!(error.code, Code::Unavailable);
+        assert!(!format!("{error:?}").contains("TOPSECRET"), "{error:?}");
+        assert!(error.hint.is_some());
+
+        let wrapped = DeltaTableError::ObjectStore { source: denied };
+        assert_eq!(delta_error(&wrapped, "open table", "file:///x").code, Code::Forbidden);
+    }
+}

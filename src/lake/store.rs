@@ -1,0 +1,259 @@
+//! A directory of the lake as a handle: an object store, and the prefix below which everything lies.
+//!
+//! Promises: a directory that is opened exists and can be read. Stores are built from the location and the credentials given,
+//! never from the process environment. What is created with [`Dir::create_new`] appears whole or not at all, and at most once.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    GetOptions, GetRange, OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, coalesce_ranges,
+};
+
+use super::error::{place_error, store_error};
+use super::local;
+use crate::model::{Code, Error, Location, Result};
+
+/// Names and values as a user mapping holds them (`account_key`, `sas_token`, `client_id` …).
+pub type Credentials = BTreeMap<String, String>;
+
+/// One directory of the lake.
+#[derive(Clone)]
+pub struct Dir {
+    location: Location,
+    root: Arc<dyn ObjectStore>,
+    prefix: Path,
+    local: Option<PathBuf>,
+}
+
+impl Dir {
+    /// The handle alone: nothing is read, and the directory need not exist.
+    pub fn at(location: &Location, _credentials: &Credentials) -> Result<Dir> {
+        let (location, _) = location.split_glob();
+        if !location.is_local() {
+            return Err(Error::new(
+                Code::Unsupported,
+                format!("scheme \"{}\" is not supported yet", location.scheme().name()),
+            )
+            .detail(format!("location: {location}"))
+            .hint("Use a file:// location."));
+        }
+        let path = location.local_path()?;
+        Ok(Dir {
+            prefix: parse_path(&location.segments().join("/"), &location)?,
+            root: Arc::new(LocalFileSystem::new()),
+            local: Some(path),
+            location,
+        })
+    }
+
+    /// The directory, which must exist and be readable.
+    pub async fn open(location: &Location, credentials: &Credentials) -> Result<Dir> {
+        let dir = Dir::at(location, credentials)?;
+        match &dir.local {
+            Some(path) => local::check_directory(path.clone(), dir.place()).await?,
+            None => {
+                dir.root
+                    .list_with_delimiter(Some(&dir.prefix))
+                    .await
+                    .map_err(|e| store_error(&e, "read directory", &dir.place()))?;
+            }
+        }
+        Ok(dir)
+    }
+
+    /// A directory with the pattern that its location carries. A location of one file becomes its directory and a pattern that
+    /// only that file meets.
+    pub async fn resolve(location: &Location, credentials: &Credentials) -> Result<(Dir, Option<String>)> {
+        let (directory, pattern) = location.split_glob();
+        if pattern.is_none()
+            && let Some((above, name)) = directory.split_last()
+            && Dir::at(&above, credentials)?.exists(&name).await?
+        {
+            return Ok((Dir::open(&above, credentials).await?, Some(globset::escape(&name))));
+        }
+        Ok((Dir::open(&directory, credentials).await?, pattern))
+    }
+
+    /// A directory in any store, for tests of the code that is shared by all of them.
+    #[cfg(test)]
+    pub(crate) fn in_store(location: &str, root: Arc<dyn ObjectStore>, prefix: &str) -> Dir {
+        Dir { location: Location::parse(location).unwrap(), root, prefix: Path::from(prefix), local: None }
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The location as text for messages.
+    pub fn place(&self) -> String {
+        self.location.display()
+    }
+
+    /// The location of something below, as text for messages.
+    pub(crate) fn place_of(&self, relative: &str) -> String {
+        self.location.join(relative).display()
+    }
+
+    /// The store with nothing cut off its paths.
+    pub(crate) fn root(&self) -> &Arc<dyn ObjectStore> {
+        &self.root
+    }
+
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The path of something below, in the terms of [`Dir::root`].
+    pub(crate) fn path(&self, relative: &str) -> Result<Path> {
+        let whole = match self.prefix.as_ref() {
+            "" => relative.to_owned(),
+            prefix => format!("{prefix}/{relative}"),
+        };
+        parse_path(&whole, &self.location)
+    }
+
+    /// The path of something below, where the directory is on local disk.
+    pub(crate) fn local_path(&self, relative: &str) -> Option<PathBuf> {
+        self.local.as_ref().map(|path| if relative.is_empty() { path.clone() } else { path.join(relative) })
+    }
+
+    /// The directory as the Delta library names it.
+    pub(crate) fn table_url(&self) -> Result<url::Url> {
+        let invalid = || place_error(Code::InvalidParameter, "location makes no URL", &self.place());
+        match &self.local {
+            Some(path) => url::Url::from_directory_path(path).map_err(|()| invalid()),
+            None => url::Url::parse(&format!("{}/", self.place().trim_end_matches('/'))).map_err(|_| invalid()),
+        }
+    }
+
+    /// True where there is such a file.
+    pub(crate) async fn exists(&self, relative: &str) -> Result<bool> {
+        match self.root.head(&self.path(relative)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(store_error(&e, "read file", &self.place_of(relative))),
+        }
+    }
+
+    /// A small object whole, or None where there is none.
+    pub(crate) async fn get(&self, relative: &str) -> Result<Option<Bytes>> {
+        let failed = |e: object_store::Error| store_error(&e, "read file", &self.place_of(relative));
+        match self.root.get(&self.path(relative)?).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(failed)?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Parts of an object; with an ETag, of that version of it alone.
+    pub(crate) async fn read_ranges(
+        &self,
+        relative: &str,
+        ranges: Vec<Range<u64>>,
+        etag: Option<&str>,
+    ) -> Result<Vec<Bytes>> {
+        let place = self.place_of(relative);
+        if let Some(path) = self.local_path(relative) {
+            return local::read_ranges(path, ranges, etag.map(str::to_owned), place).await;
+        }
+        let path = self.path(relative)?;
+        let fetch = |range: Range<u64>| {
+            let options = conditional(Some(GetRange::Bounded(range)), etag);
+            async { self.root.get_opts(&path, options).await?.bytes().await }
+        };
+        coalesce_ranges(&ranges, fetch, OBJECT_STORE_COALESCE_DEFAULT)
+            .await
+            .map_err(|e| store_error(&e, "read file", &place))
+    }
+
+    /// Creates an object whole; false, and nothing is changed, where there is one already.
+    pub(crate) async fn create_new(&self, relative: &str, bytes: Bytes) -> Result<bool> {
+        if let Some(path) = self.local_path(relative) {
+            return local::write(path, bytes, local::Existing::Keep, self.place_of(relative)).await;
+        }
+        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+        match self.root.put_opts(&self.path(relative)?, PutPayload::from(bytes), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(e) => Err(store_error(&e, "write file", &self.place_of(relative))),
+        }
+    }
+
+    /// Creates or replaces an object whole.
+    pub(crate) async fn put(&self, relative: &str, bytes: Bytes) -> Result<()> {
+        if let Some(path) = self.local_path(relative) {
+            local::write(path, bytes, local::Existing::Replace, self.place_of(relative)).await?;
+            return Ok(());
+        }
+        match self.root.put(&self.path(relative)?, PutPayload::from(bytes)).await {
+            Ok(_) => Ok(()),
+            Err(e) => Err(store_error(&e, "write file", &self.place_of(relative))),
+        }
+    }
+
+    /// Removes an object if it can; what stays behind must be harmless.
+    pub(crate) async fn remove_quietly(&self, relative: &str) {
+        if let Ok(path) = self.path(relative) {
+            let _ = self.root.delete(&path).await;
+        }
+    }
+
+    /// Asks the disk to keep an object that was just written; other stores have done so already.
+    pub(crate) async fn keep(&self, relative: &str) -> Result<()> {
+        match self.local_path(relative) {
+            Some(path) => local::sync(path, self.place_of(relative)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// False where the directory does not exist, in stores that have directories.
+    pub(crate) async fn may_hold_files(&self) -> Result<bool> {
+        let Some(path) = self.local_path("") else { return Ok(true) };
+        match local::check_directory(path, self.place()).await {
+            Ok(()) => Ok(true),
+            Err(e) if e.code == Code::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// True where something lies in the directory whose name does not begin with `_` or `.`.
+    pub(crate) async fn holds_anything(&self) -> Result<bool> {
+        let found = match self.root.list_with_delimiter(Some(&self.prefix)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(e) => return Err(store_error(&e, "read directory", &self.place())),
+        };
+        let files = found.objects.iter().map(|object| &object.location);
+        Ok(files.chain(&found.common_prefixes).filter_map(Path::filename).any(|name| !name.starts_with(['.', '_'])))
+    }
+}
+
+/// The ETag of an object; where its store has none, one made of time and size, which begins with `~`.
+pub(crate) fn etag_of(meta: &ObjectMeta) -> String {
+    meta.e_tag
+        .clone()
+        .unwrap_or_else(|| format!("~{:x}-{:x}", meta.last_modified.timestamp_nanos_opt().unwrap_or(0), meta.size))
+}
+
+/// A request for one version of an object, where its store can tell versions apart.
+pub(crate) fn conditional(range: Option<GetRange>, etag: Option<&str>) -> GetOptions {
+    let if_match = etag.filter(|etag| !etag.starts_with('~')).map(str::to_owned);
+    GetOptions { range, if_match, ..Default::default() }
+}
+
+fn parse_path(text: &str, location: &Location) -> Result<Path> {
+    Path::parse(text).map_err(|_| {
+        place_error(
+            Code::InvalidParameter,
+            "path holds a component that storage does not allow",
+            &location.join(text).display(),
+        )
+    })
+}
