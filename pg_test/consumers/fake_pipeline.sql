@@ -45,3 +45,10 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
 END
 $$;
+
+CREATE FUNCTION mill_test.forget(pipeline text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM millrace.pipeline p WHERE p.name = pipeline;
+    EXECUTE format('DROP TABLE mill_test.%I, mill_test.%I', pipeline, pipeline || '_rejects');
+END
+$$;
