@@ -1,0 +1,146 @@
+-- How the consumer functions find a stream, a consumer and the calling session, and what they say when there is none.
+-- Names that begin with an underscore are internal: no role but the owner may call them.
+
+CREATE FUNCTION millrace._this_session() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    started timestamptz;
+BEGIN
+    -- A pid comes back after a while; together with the start of its backend it does not.
+    SELECT a.backend_start INTO started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a;
+    IF started IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'this session cannot be told from others',
+            DETAIL = 'The start time of the backend is not known.',
+            HINT = 'Pass worker to next_chunk, and the token it returns to ack, nack, release and extend.';
+    END IF;
+    RETURN pg_catalog.pg_backend_pid()::text || '@' || pg_catalog.to_char(started AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS.US"Z"');
+END
+$$;
+COMMENT ON FUNCTION millrace._this_session() IS
+    'Internal. Id of the calling session: backend pid and start of the backend; the default worker.';
+REVOKE ALL ON FUNCTION millrace._this_session() FROM PUBLIC;
+
+CREATE FUNCTION millrace._refuse_null(argument text, is_null boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF is_null THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = pg_catalog.format('argument "%s" must not be null', argument);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace._refuse_null(text, boolean) IS
+    'Internal. Raises 22004 for an argument that is NULL: the functions are not STRICT, because a call that quietly does nothing looks like success.';
+REVOKE ALL ON FUNCTION millrace._refuse_null(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION millrace._refuse_argument(argument text, problem text, hint text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+        MESSAGE = pg_catalog.format('argument "%s" %s', argument, problem),
+        HINT = hint;
+END
+$$;
+COMMENT ON FUNCTION millrace._refuse_argument(text, text, text) IS
+    'Internal. Raises 22023 for an argument with a value that cannot be used.';
+REVOKE ALL ON FUNCTION millrace._refuse_argument(text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._resolve_stream(stream text, OUT pipeline_id integer, OUT layer text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    dot      integer;
+    pipeline text;
+    part     text;
+BEGIN
+    PERFORM millrace._refuse_null('stream', stream IS NULL);
+    -- The names of pipelines never hold a dot.
+    dot := pg_catalog.strpos(stream, '.');
+    pipeline := CASE WHEN dot = 0 THEN stream ELSE pg_catalog.left(stream, dot - 1) END;
+    part := CASE WHEN dot > 0 THEN pg_catalog.substr(stream, dot + 1) END;
+
+    SELECT p.id INTO pipeline_id FROM millrace.pipeline p WHERE p.name = pipeline;
+    IF pipeline_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),
+            DETAIL = pg_catalog.format('There is no pipeline "%s".', pipeline),
+            HINT = 'SELECT * FROM millrace.pipelines lists the pipelines; each has the streams "<pipeline>" (clean rows) and "<pipeline>.rejects".';
+    END IF;
+
+    IF part IS NULL THEN
+        layer := 'rows';
+    ELSIF part = 'rejects' THEN
+        layer := 'rejects';
+    ELSIF EXISTS (SELECT FROM millrace.aggregate a WHERE a.pipeline_id = _resolve_stream.pipeline_id AND a.name = part) THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = pg_catalog.format('the changes of aggregate "%s" cannot be consumed', part),
+            DETAIL = pg_catalog.format('Pipeline "%1$s" hands out the streams "%1$s" and "%1$s.rejects".', pipeline),
+            HINT = pg_catalog.format('Consume "%s" and read the aggregate''s view for the groups that its chunks touch.', pipeline);
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),
+            DETAIL = pg_catalog.format('Pipeline "%s" has neither a stream nor an aggregate "%s".', pipeline, part),
+            HINT = pg_catalog.format('Its streams are "%1$s" (clean rows) and "%1$s.rejects".', pipeline);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace._resolve_stream(text) IS
+    'Internal. Pipeline and layer of a stream''s name; raises 42704 for an unknown one, 0A000 for an aggregate.';
+REVOKE ALL ON FUNCTION millrace._resolve_stream(text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._no_such_consumer(stream text, consumer text) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM millrace._resolve_stream(stream);
+    PERFORM millrace._refuse_null('consumer', consumer IS NULL);
+    RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+        MESSAGE = pg_catalog.format('stream "%s" has no consumer "%s"', stream, consumer),
+        HINT = 'SELECT stream, consumer FROM millrace.consumers lists them; millrace.create_consumer(stream, consumer) makes one.';
+END
+$$;
+COMMENT ON FUNCTION millrace._no_such_consumer(text, text) IS
+    'Internal. Says why a consumer was not found: a null argument, an unknown stream, an unknown consumer. Always raises.';
+REVOKE ALL ON FUNCTION millrace._no_such_consumer(text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._lock_consumer(stream text, consumer text) RETURNS millrace.consumer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    c millrace.consumer;
+BEGIN
+    SELECT k.* INTO c FROM millrace.consumer k
+    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped'
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM millrace._no_such_consumer(stream, consumer);
+    END IF;
+    RETURN c;
+END
+$$;
+COMMENT ON FUNCTION millrace._lock_consumer(text, text) IS
+    'Internal. The consumer''s row, locked to the end of the transaction; waits for whoever has it.';
+REVOKE ALL ON FUNCTION millrace._lock_consumer(text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._note(c millrace.consumer, kind text, message text, detail jsonb) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO millrace.event (pipeline, kind, subject, message, detail)
+    SELECT p.name, kind, c.stream || '/' || c.name, message, pg_catalog.jsonb_strip_nulls(detail)
+    FROM millrace.pipeline p WHERE p.id = c.pipeline_id;
+$$;
+COMMENT ON FUNCTION millrace._note(millrace.consumer, text, text, jsonb) IS
+    'Internal. Writes an event about a consumer; it commits with what it tells of.';
+REVOKE ALL ON FUNCTION millrace._note(millrace.consumer, text, text, jsonb) FROM PUBLIC;

@@ -1,0 +1,179 @@
+-- Making and dropping consumers.
+
+CREATE FUNCTION millrace._start_position(pipeline_id integer, argument text, start_at text) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    head   bigint;
+    oldest bigint;
+    wanted numeric;
+    since  timestamptz;
+    first  bigint;
+BEGIN
+    -- Whoever seals a chunk holds this row FOR UPDATE to its commit. So this waits for a chunk that is being sealed and then
+    -- reads the head with it, and no chunk is sealed before this transaction ends: whatever it reads of the staging table,
+    -- a chunk is either at or before the position, and read now, or after it, and handed out later. Never both, never neither.
+    -- (A REPEATABLE READ transaction whose snapshot is older than the head gets a serialization failure here, as it must.)
+    -- The row exists from the pipeline's creation, so a stream without chunks is no special case.
+    SELECT p.head INTO head FROM millrace.position p WHERE p.pipeline_id = _start_position.pipeline_id FOR SHARE;
+    SELECT pg_catalog.min(k.chunk_no) INTO oldest FROM millrace.chunk k WHERE k.pipeline_id = _start_position.pipeline_id;
+    oldest := coalesce(oldest, head + 1);
+
+    IF start_at = 'earliest' THEN
+        RETURN oldest - 1;
+    ELSIF start_at = 'latest' THEN
+        RETURN head;
+    ELSIF start_at ~ '^[0-9]+$' THEN
+        wanted := start_at::numeric;
+        IF wanted < oldest OR wanted > head + 1 THEN
+            PERFORM millrace._refuse_argument(argument, pg_catalog.format('is chunk %s, which the stream cannot start with', start_at),
+                pg_catalog.format('The oldest chunk that is kept is %s, the next one to come is %s; ''earliest'' and ''latest'' stand for these.', oldest, head + 1));
+        END IF;
+        RETURN wanted::bigint - 1;
+    END IF;
+
+    BEGIN
+        since := start_at::timestamptz;
+    EXCEPTION WHEN data_exception THEN
+        PERFORM millrace._refuse_argument(argument, pg_catalog.format('has the value "%s"', start_at),
+            'Use ''earliest'', ''latest'', the number of the first chunk to hand out, or a timestamp with time zone.');
+    END;
+    IF since > pg_catalog.clock_timestamp() THEN
+        PERFORM millrace._refuse_argument(argument, 'is in the future', 'Use ''latest'' to start with the next chunk to come.');
+    END IF;
+    -- By chunk_no and not by sealed_at: where the clock went back, the earlier chunk wins and nothing is missed.
+    SELECT k.chunk_no INTO first FROM millrace.chunk k
+    WHERE k.pipeline_id = _start_position.pipeline_id AND k.sealed_at >= since
+    ORDER BY k.chunk_no LIMIT 1;
+    RETURN coalesce(first - 1, head);
+END
+$$;
+COMMENT ON FUNCTION millrace._start_position(integer, text, text) IS
+    'Internal. The chunk after which a consumer starts, for earliest, latest, a chunk_no or a timestamptz; locks the stream to the end of the transaction.';
+REVOKE ALL ON FUNCTION millrace._start_position(integer, text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace.create_consumer(
+    stream       text,
+    consumer     text,
+    start_at     text     DEFAULT 'earliest',
+    mode         text     DEFAULT 'ordered',
+    lease        interval DEFAULT '5 minutes',
+    max_attempts integer  DEFAULT 5,
+    backoff      interval DEFAULT '10 seconds',
+    on_poison    text     DEFAULT 'dead_letter',
+    max_backoff  interval DEFAULT '1 hour'
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source record;
+    start  bigint;
+    made   millrace.consumer;
+BEGIN
+    SELECT * INTO source FROM millrace._resolve_stream(stream);
+    PERFORM millrace._refuse_null('consumer', consumer IS NULL);
+    PERFORM millrace._refuse_null('start_at', start_at IS NULL);
+    PERFORM millrace._refuse_null('mode', mode IS NULL);
+    PERFORM millrace._refuse_null('lease', lease IS NULL);
+    PERFORM millrace._refuse_null('max_attempts', max_attempts IS NULL);
+    PERFORM millrace._refuse_null('backoff', backoff IS NULL);
+    PERFORM millrace._refuse_null('on_poison', on_poison IS NULL);
+    PERFORM millrace._refuse_null('max_backoff', max_backoff IS NULL);
+    IF pg_catalog.btrim(consumer) = '' OR pg_catalog.length(consumer) > 200 THEN
+        PERFORM millrace._refuse_argument('consumer', 'is not a usable name', 'Use 1 to 200 characters, not only blanks.');
+    END IF;
+    IF mode IN ('pool', 'keyed') THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = pg_catalog.format('consumers of mode "%s" are not supported', mode),
+            HINT = 'Use mode => ''ordered''.';
+    ELSIF mode <> 'ordered' THEN
+        PERFORM millrace._refuse_argument('mode', pg_catalog.format('has the value "%s"', mode), 'Use ''ordered''.');
+    END IF;
+    IF on_poison NOT IN ('dead_letter', 'halt') THEN
+        PERFORM millrace._refuse_argument('on_poison', pg_catalog.format('has the value "%s"', on_poison),
+            'Use ''dead_letter'' (the chunk is set aside and later ones go on) or ''halt'' (nothing goes on until somebody looks).');
+    END IF;
+    IF lease <= interval '0' THEN
+        PERFORM millrace._refuse_argument('lease', 'must be longer than nothing', 'Allow more than the slowest chunk takes, or call extend while at work.');
+    END IF;
+    IF max_attempts < 1 THEN
+        PERFORM millrace._refuse_argument('max_attempts', 'must be at least 1', 'The first handing-out counts.');
+    END IF;
+    IF backoff < interval '0' OR max_backoff < interval '0' THEN
+        PERFORM millrace._refuse_argument('backoff', 'must not be negative', 'The same goes for max_backoff.');
+    END IF;
+
+    -- The pipeline before its position: dropping a pipeline locks them in this order too. Without the lock the
+    -- foreign key would ask for it later, behind our lock on the position.
+    PERFORM FROM millrace.pipeline p WHERE p.id = source.pipeline_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        PERFORM millrace._resolve_stream(stream);
+    END IF;
+    start := millrace._start_position(source.pipeline_id, 'start_at', start_at);
+
+    INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
+    VALUES (source.pipeline_id, stream, source.layer, consumer, mode, lease, max_attempts, backoff, max_backoff, on_poison, start, start)
+    ON CONFLICT DO NOTHING
+    RETURNING * INTO made;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
+            MESSAGE = pg_catalog.format('stream "%s" has a consumer "%s" already', stream, consumer),
+            HINT = 'Use another name, or millrace.drop_consumer(stream, consumer) first. To move it, use millrace.seek.';
+    END IF;
+    PERFORM millrace._note(made, 'consumer_created', 'consumer created',
+        pg_catalog.jsonb_build_object('start_at', start_at, 'acked_through', start));
+    RETURN start;
+END
+$$;
+COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) IS
+'Makes a named cursor on a stream. Returns the chunk after which it starts: rows up to that chunk are yours to read now, later ones will be handed out, with no gap and no overlap.
+stream: ''<pipeline>'' (clean rows) or ''<pipeline>.rejects''.
+consumer: name, one of a kind within the stream.
+start_at: earliest (the oldest chunk that is kept), latest (the next chunk to come), the number of the first chunk to hand out, or a timestamptz (the first chunk sealed then or later).
+mode: ordered: one chunk at a time, the next one only when it is acked, skipped or dead.
+lease: how long a worker may keep a chunk before another one may take it over.
+max_attempts: how often a chunk is handed out before it counts as poison.
+backoff, max_backoff: wait before the second attempt, doubled for each further one up to max_backoff.
+on_poison: dead_letter (set the chunk aside and go on) or halt (hand out nothing more until resume_consumer).
+Loading waits until the transaction that calls this ends: keep it short.';
+REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.drop_consumer(stream text, consumer text, force boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c    millrace.consumer;
+    open millrace.delivery;
+BEGIN
+    PERFORM millrace._refuse_null('force', force IS NULL);
+    c := millrace._lock_consumer(stream, consumer);
+    SELECT d.* INTO open FROM millrace.delivery d
+    WHERE d.consumer_id = c.id AND d.state = 'leased' AND d.lease_until > pg_catalog.clock_timestamp()
+    ORDER BY d.chunk_no LIMIT 1;
+    IF FOUND AND NOT force THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is at work on chunk %s', consumer, stream, open.chunk_no),
+            DETAIL = pg_catalog.format('Worker "%s" has a lease on it until %s.', open.worker, open.lease_until),
+            HINT = 'Wait for its ack, or use force => true: then the worker''s ack fails and its work must roll back.';
+    END IF;
+    PERFORM millrace._note(c, 'consumer_dropped', 'consumer dropped',
+        pg_catalog.jsonb_build_object('force', force, 'acked_through', c.acked_through, 'lease_ended_of_chunk', open.chunk_no));
+
+    DELETE FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.state <> 'dead';
+    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id) THEN
+        UPDATE millrace.consumer k SET state = 'dropped', state_reason = NULL WHERE k.id = c.id;
+    ELSE
+        DELETE FROM millrace.consumer k WHERE k.id = c.id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace.drop_consumer(text, text, boolean) IS
+'Removes a consumer and its position; its dead letters stay in millrace.dead_letters.
+stream, consumer: which one.
+force: true also ends a lease that is running: the worker''s ack, nack and extend then raise.';
+REVOKE ALL ON FUNCTION millrace.drop_consumer(text, text, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.drop_consumer(text, text, boolean) TO millrace_consumer, millrace_admin;

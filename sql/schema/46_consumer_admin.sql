@@ -1,0 +1,208 @@
+-- What an operator does with a consumer: pause, resume, skip, redrive, seek. Each leaves an event.
+
+CREATE FUNCTION millrace.pause_consumer(stream text, consumer text, reason text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c millrace.consumer;
+BEGIN
+    c := millrace._lock_consumer(stream, consumer);
+    IF c.state = 'paused' THEN
+        RETURN;
+    ELSIF c.state <> 'active' THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is %s', consumer, stream, c.state),
+            DETAIL = c.state_reason,
+            HINT = 'It hands out nothing as it is.';
+    END IF;
+    UPDATE millrace.consumer k SET state = 'paused', state_reason = reason WHERE k.id = c.id;
+    PERFORM millrace._note(c, 'consumer_paused', coalesce(reason, 'consumer paused'), NULL);
+END
+$$;
+COMMENT ON FUNCTION millrace.pause_consumer(text, text, text) IS
+'Stops handing out chunks: next_chunk returns no row. A chunk in work may still be acked.
+stream, consumer: which one. reason: kept with the consumer and in millrace.events.';
+REVOKE ALL ON FUNCTION millrace.pause_consumer(text, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.pause_consumer(text, text, text) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.resume_consumer(stream text, consumer text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c millrace.consumer;
+BEGIN
+    c := millrace._lock_consumer(stream, consumer);
+    IF c.state = 'active' THEN
+        RETURN;
+    ELSIF c.state = 'expired' THEN
+        RAISE EXCEPTION USING ERRCODE = 'MR003',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" has expired', consumer, stream),
+            DETAIL = coalesce(c.state_reason, 'Chunks that it has not acked are gone.'),
+            HINT = 'millrace.seek(stream, consumer, ''earliest'') goes on with what is left.';
+    END IF;
+    -- Whoever resumes a halted consumer has mended the cause: the chunk that halted it gets all its attempts anew.
+    IF c.state = 'halted' THEN
+        UPDATE millrace.delivery d SET attempt = 0 WHERE d.consumer_id = c.id AND d.state = 'pending' AND d.attempt >= c.max_attempts;
+    END IF;
+    UPDATE millrace.consumer k SET state = 'active', state_reason = NULL WHERE k.id = c.id;
+    PERFORM millrace._note(c, 'consumer_resumed', 'consumer resumed', pg_catalog.jsonb_build_object('was', c.state));
+END
+$$;
+COMMENT ON FUNCTION millrace.resume_consumer(text, text) IS
+'Lets a paused or halted consumer go on. The chunk that halted it is handed out again, with all its attempts.
+stream, consumer: which one. Does nothing if it is active; raises MR003 if it has expired.';
+REVOKE ALL ON FUNCTION millrace.resume_consumer(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.resume_consumer(text, text) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.skip(stream text, consumer text, chunk_no bigint, reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c   millrace.consumer;
+    was text;
+BEGIN
+    PERFORM millrace._refuse_null('chunk_no', chunk_no IS NULL);
+    PERFORM millrace._refuse_null('reason', reason IS NULL);
+    c := millrace._lock_consumer(stream, consumer);
+    SELECT d.state INTO was FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.chunk_no = skip.chunk_no;
+    IF was IN ('acked', 'skipped') OR was IS NULL AND chunk_no <= c.acked_through THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is past chunk %s', consumer, stream, chunk_no),
+            DETAIL = pg_catalog.format('It has acked through chunk %s; the chunk''s delivery is %s.', c.acked_through, coalesce(was, 'closed long ago')),
+            HINT = 'There is nothing to skip.';
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = skip.chunk_no
+           AND CASE c.layer WHEN 'rows' THEN k.row_count ELSE k.reject_count END > 0
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('stream "%s" has no chunk %s', stream, chunk_no),
+            HINT = 'SELECT * FROM millrace.chunks lists them; one without rows for a stream is not part of it.';
+    END IF;
+
+    -- A fresh token: a worker that has the chunk now must not ack what is skipped.
+    INSERT INTO millrace.delivery AS d (consumer_id, chunk_no, state, token, epoch, attempt, replay_no, handed_out, closed_at, last_error)
+    VALUES (c.id, chunk_no, 'skipped', pg_catalog.gen_random_uuid(), c.epoch, 0, c.replay_no, 0, pg_catalog.clock_timestamp(), reason)
+    ON CONFLICT ON CONSTRAINT delivery_pkey DO UPDATE
+    SET state = 'skipped', token = excluded.token, session = NULL, lease_until = NULL, visible_at = NULL, closed_at = excluded.closed_at,
+        last_error = reason, history = millrace._with_failure(d.history, 'skipped', d, reason);
+    PERFORM millrace._closed(c, chunk_no, coalesce(was IN ('leased', 'retry_wait', 'pending'), false));
+    PERFORM millrace._note(c, 'chunk_skipped', reason, pg_catalog.jsonb_build_object('chunk_no', chunk_no, 'was', was));
+END
+$$;
+COMMENT ON FUNCTION millrace.skip(text, text, bigint, text) IS
+'Closes a chunk unworked for one consumer: the next one, a later one, or a dead one. A worker that has it gets MR001 from its ack.
+stream, consumer, chunk_no: what to skip. reason: why; kept with the delivery and in millrace.events.
+A consumer that halted on the chunk still needs millrace.resume_consumer.';
+REVOKE ALL ON FUNCTION millrace.skip(text, text, bigint, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.skip(text, text, bigint, text) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.redrive(stream text, consumer text, chunk_no bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c millrace.consumer;
+BEGIN
+    PERFORM millrace._refuse_null('chunk_no', chunk_no IS NULL);
+    c := millrace._lock_consumer(stream, consumer);
+    IF NOT EXISTS (SELECT FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = redrive.chunk_no) THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('stream "%s" has no chunk %s', stream, chunk_no),
+            HINT = 'SELECT * FROM millrace.chunks lists what is kept.';
+    END IF;
+    UPDATE millrace.delivery d
+    SET state = 'pending', attempt = 0, replay_no = c.replay_no + 1, closed_at = NULL, token = pg_catalog.gen_random_uuid()
+    WHERE d.consumer_id = c.id AND d.chunk_no = redrive.chunk_no AND d.state = 'dead';
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('chunk %s is not a dead letter of consumer "%s" of stream "%s"', chunk_no, consumer, stream),
+            HINT = 'SELECT * FROM millrace.dead_letters lists them; millrace.seek hands out anew what was acked.';
+    END IF;
+    UPDATE millrace.consumer k SET replay_no = k.replay_no + 1, redriven = k.redriven + 1 WHERE k.id = c.id;
+    PERFORM millrace._note(c, 'chunk_redriven', 'dead chunk is handed out again',
+        pg_catalog.jsonb_build_object('chunk_no', chunk_no, 'replay_no', c.replay_no + 1));
+END
+$$;
+COMMENT ON FUNCTION millrace.redrive(text, text, bigint) IS
+'Hands a dead chunk out again, before newer ones and with all its attempts; the consumer''s position stays.
+stream, consumer, chunk_no: one row of millrace.dead_letters.';
+REVOKE ALL ON FUNCTION millrace.redrive(text, text, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.redrive(text, text, bigint) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.seek(stream text, consumer text, to_position text, force boolean DEFAULT false, reason text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c      millrace.consumer;
+    open   millrace.delivery;
+    source record;
+    target bigint;
+BEGIN
+    PERFORM millrace._refuse_null('to_position', to_position IS NULL);
+    PERFORM millrace._refuse_null('force', force IS NULL);
+    -- The stream is locked before the consumer, as everywhere.
+    SELECT * INTO source FROM millrace._resolve_stream(stream);
+    target := millrace._start_position(source.pipeline_id, 'to_position', to_position);
+    c := millrace._lock_consumer(stream, consumer);
+    SELECT d.* INTO open FROM millrace.delivery d
+    WHERE d.consumer_id = c.id AND d.state = 'leased' AND d.lease_until > pg_catalog.clock_timestamp()
+    ORDER BY d.chunk_no LIMIT 1;
+    IF FOUND AND NOT force THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is at work on chunk %s', consumer, stream, open.chunk_no),
+            DETAIL = pg_catalog.format('Worker "%s" has a lease on it until %s.', open.worker, open.lease_until),
+            HINT = 'Wait for its ack, or use force => true: then the worker''s ack fails and its work must roll back.';
+    END IF;
+
+    -- Nothing is left open, and nothing is closed that will be handed out anew: so old tokens answer for nothing.
+    DELETE FROM millrace.delivery d
+    WHERE d.consumer_id = c.id AND (d.chunk_no > target OR d.state IN ('leased', 'retry_wait', 'pending') AND d.chunk_no > c.acked_through);
+    UPDATE millrace.delivery d SET token = pg_catalog.gen_random_uuid(), session = NULL, state = 'pending', lease_until = NULL
+    WHERE d.consumer_id = c.id AND d.state = 'leased';
+    UPDATE millrace.consumer k
+    SET acked_through = target, epoch = k.epoch + 1, replay_no = k.replay_no + 1, purged_through = least(k.purged_through, target),
+        state = CASE k.state WHEN 'paused' THEN 'paused' ELSE 'active' END,
+        state_reason = CASE k.state WHEN 'paused' THEN k.state_reason END,
+        redriven = left_over.open, closed_kept = left_over.closed
+    FROM (SELECT pg_catalog.count(*) FILTER (WHERE d.state = 'pending' OR d.state = 'retry_wait') AS open,
+                 pg_catalog.count(*) FILTER (WHERE d.state IN ('acked', 'skipped')) AS closed
+          FROM millrace.delivery d WHERE d.consumer_id = c.id) left_over
+    WHERE k.id = c.id;
+    PERFORM millrace._note(c, 'consumer_seek', coalesce(reason, 'consumer moved'),
+        pg_catalog.jsonb_build_object('from', c.acked_through, 'to', target, 'asked_for', to_position, 'force', force,
+            'lease_ended_of_chunk', open.chunk_no, 'replay_no', c.replay_no + 1));
+    RETURN target;
+END
+$$;
+COMMENT ON FUNCTION millrace.seek(text, text, text, boolean, text) IS
+'Moves a consumer: the chunk named is the next to be handed out, and all after it, again if need be. Returns the chunk before it. A halted or expired consumer is active again.
+stream, consumer: which one.
+to_position: as start_at of create_consumer: earliest, latest, a chunk_no or a timestamptz.
+force: true also ends a lease that is running: the worker''s ack then raises.
+reason: kept in millrace.events.';
+REVOKE ALL ON FUNCTION millrace.seek(text, text, text, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.seek(text, text, text, boolean, text) TO millrace_consumer, millrace_admin;
+
+-- The same for a number or a timestamp as they are, so that no cast is needed: they run as the caller, who calls the one above.
+CREATE FUNCTION millrace.seek(stream text, consumer text, to_position bigint, force boolean DEFAULT false, reason text DEFAULT NULL) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT millrace.seek(stream, consumer, to_position::text, force, reason) $$;
+COMMENT ON FUNCTION millrace.seek(text, text, bigint, boolean, text) IS
+'Moves a consumer to a chunk_no; else as seek(stream, consumer, to_position text, force, reason).';
+REVOKE ALL ON FUNCTION millrace.seek(text, text, bigint, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.seek(text, text, bigint, boolean, text) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.seek(stream text, consumer text, to_position timestamptz, force boolean DEFAULT false, reason text DEFAULT NULL) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT millrace.seek(stream, consumer, to_position::text, force, reason) $$;
+COMMENT ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) IS
+'Moves a consumer to the first chunk sealed at a time or later; else as seek(stream, consumer, to_position text, force, reason).';
+REVOKE ALL ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) TO millrace_consumer, millrace_admin;
