@@ -23,7 +23,23 @@ pub struct Names {
 struct KeyColumn<'a> {
     name: &'a str,
     sql: &'a str,
-    definition: String,
+    type_name: &'a str,
+    collation: Option<&'a str>,
+    bytewise: bool,
+}
+
+impl<'a> KeyColumn<'a> {
+    fn lookup_collation(&self) -> Option<&'a str> {
+        lookup_collation(self.bytewise, self.collation)
+    }
+
+    /// The column as read from a table of distinct values, under its own collation again.
+    fn from_lookup(&self) -> String {
+        match self.collation {
+            Some(collation) => format!("{} COLLATE {collation}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
 }
 
 impl Names {
@@ -91,13 +107,15 @@ pub fn taken_error(names: &Names, relation: &str) -> Error {
 pub fn create_statements(plan: &Plan, names: &Names) -> Vec<String> {
     let keys = key_columns(plan);
     let key_names = list(keys.iter().map(|k| k.name.to_owned()));
-    let key_definitions = list(keys.iter().map(|k| k.definition.clone()));
-    let mut all = vec![state_table(plan, names, &key_definitions), unique_index(&names.state(), &key_names)];
+    let mut all = vec![state_table(plan, names, &keys), unique_index(&names.state(), &key_names)];
     for set in &plan.distinct_sets {
         let table = names.distinct(set.number);
-        let value = column_definition("v", &set.type_name, &set.collation);
-        all.push(format!("CREATE TABLE {table} ({key_definitions}, {value} NOT NULL)"));
-        all.push(unique_index(&table, &format!("{key_names}, v")));
+        let key_definitions = list(keys.iter().map(|k| column_definition(k.name, k.type_name, k.lookup_collation())));
+        let value_collation = lookup_collation(set.bytewise, set.collation.as_deref());
+        let value = column_definition("v", &set.type_name, value_collation);
+        all.push(format!("CREATE TABLE {table} ({value} NOT NULL, {key_definitions})"));
+        // The value tells more pairs apart than the keys do, so it is compared first.
+        all.push(unique_index(&table, &format!("v, {key_names}")));
     }
     if plan.keys.is_empty() {
         // Without GROUP BY there is one row even over no rows at all.
@@ -187,11 +205,12 @@ pub fn check_statement(plan: &Plan, names: &Names) -> String {
     )
 }
 
-fn state_table(plan: &Plan, names: &Names, key_definitions: &str) -> String {
-    let mut columns = vec![key_definitions.to_owned(), "rows bigint NOT NULL DEFAULT 0".to_owned()];
+fn state_table(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> String {
+    let mut columns: Vec<String> = keys.iter().map(|k| column_definition(k.name, k.type_name, k.collation)).collect();
+    columns.push("rows bigint NOT NULL DEFAULT 0".to_owned());
     columns.extend(plan.partials.iter().map(|p| match p.kind {
         PartialKind::Count | PartialKind::Distinct(_) => format!("{} bigint NOT NULL DEFAULT 0", p.column),
-        _ => column_definition(&p.column, &p.type_name, &p.collation),
+        _ => column_definition(&p.column, &p.type_name, p.collation.as_deref()),
     }));
     columns.push("_chunk_no bigint".to_owned());
     // Each chunk updates most groups: room on the page keeps those updates out of the index.
@@ -221,7 +240,7 @@ fn merge(plan: &Plan, names: &Names, source: &str, condition: Option<&str>) -> (
     let from = if plan.distinct_sets.is_empty() {
         "input"
     } else {
-        with.extend(distinct_parts(plan, names, &key_names));
+        with.extend(distinct_parts(plan, names, &keys));
         "parts"
     };
     let rows = if plan.distinct_sets.is_empty() { "count(*)" } else { "count(*) FILTER (WHERE part = 0)" };
@@ -251,21 +270,28 @@ fn input(plan: &Plan, keys: &[KeyColumn], source: &str, condition: Option<&str>)
 }
 
 /// Adds to the rows one for each value that a distinct table had not seen, marked with the number of that table.
-fn distinct_parts(plan: &Plan, names: &Names, key_names: &str) -> Vec<String> {
-    let inputs = list(plan.inputs.iter().map(|i| i.column.clone()));
-    let nothing = list(plan.inputs.iter().map(|_| "NULL".to_owned()));
-    let mut parts = vec![format!("SELECT 0 AS part, {key_names}, {inputs}, _chunk_no FROM input")];
+fn distinct_parts(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> Vec<String> {
+    let key_names = list(keys.iter().map(|k| k.name.to_owned()));
+    let key_values = list(keys.iter().map(KeyColumn::from_lookup));
+    let used = |column: &String| {
+        plan.partials.iter().any(|p| p.argument.as_ref() == Some(column) || p.filter.as_ref() == Some(column))
+    };
+    let inputs: Vec<String> = plan.inputs.iter().map(|i| i.column.clone()).filter(used).collect();
+    let values: String = inputs.iter().map(|column| format!(", {column}")).collect();
+    let nothing = ", NULL".repeat(inputs.len());
+    let mut parts = vec![format!("SELECT 0 AS part, {key_names}{values}, _chunk_no FROM input")];
     let mut all = Vec::new();
     for set in &plan.distinct_sets {
         let (number, value) = (set.number, &set.argument);
         let filter = set.filter.as_ref().map(|f| format!(" AND {f}")).unwrap_or_default();
+        // IS NOT NULL would look into a composite value; count() counts it whatever its fields are.
         all.push(format!(
-            "new_{number} AS (INSERT INTO {} ({key_names}, v) \
-             SELECT DISTINCT {key_names}, {value} FROM input WHERE {value} IS NOT NULL{filter} \
+            "new_{number} AS (INSERT INTO {} (v, {key_names}) \
+             SELECT DISTINCT {value}, {key_names} FROM input WHERE {value} IS DISTINCT FROM NULL{filter} \
              ON CONFLICT DO NOTHING RETURNING {key_names})",
             names.distinct(number)
         ));
-        parts.push(format!("SELECT {number}, {key_names}, {nothing}, NULL FROM new_{number}"));
+        parts.push(format!("SELECT {number}, {key_values}{nothing}, NULL FROM new_{number}"));
     }
     all.push(format!("parts AS ({})", parts.join(" UNION ALL ")));
     all
@@ -300,16 +326,26 @@ fn merged_partial(partial: &Partial) -> String {
 
 fn key_columns(plan: &Plan) -> Vec<KeyColumn<'_>> {
     if plan.keys.is_empty() {
-        return vec![KeyColumn { name: "k0", sql: "0", definition: "k0 integer NOT NULL".to_owned() }];
+        return vec![KeyColumn { name: "k0", sql: "0", type_name: "integer", collation: None, bytewise: false }];
     }
     plan.keys
         .iter()
         .map(|k| KeyColumn {
             name: &k.column,
             sql: &k.expression.sql,
-            definition: column_definition(&k.column, &k.expression.type_name, &k.expression.collation),
+            type_name: &k.expression.type_name,
+            collation: k.expression.collation.as_deref(),
+            bytewise: k.expression.bytewise,
         })
         .collect()
+}
+
+/// The collation of a column that is only ever compared for equality: plain bytes are the fastest to compare.
+fn lookup_collation(bytewise: bool, collation: Option<&str>) -> Option<&str> {
+    match collation {
+        Some(_) if bytewise => Some("\"C\""),
+        other => other,
+    }
 }
 
 fn state_columns(plan: &Plan) -> Vec<String> {
@@ -320,7 +356,7 @@ fn state_columns(plan: &Plan) -> Vec<String> {
     columns
 }
 
-fn column_definition(name: &str, type_name: &str, collation: &Option<String>) -> String {
+fn column_definition(name: &str, type_name: &str, collation: Option<&str>) -> String {
     match collation {
         Some(collation) => format!("{name} {type_name} COLLATE {collation}"),
         None => format!("{name} {type_name}"),

@@ -21,8 +21,10 @@ pub const GROUPED: &str = "grouped";
 pub struct Expression {
     pub sql: String,
     pub type_name: String,
-    /// Qualified and quoted; `None` where it is the type's own.
+    /// Qualified and quoted; `None` where the type has none.
     pub collation: Option<String>,
+    /// True where each collation calls the same values equal, so that the fastest one will find them.
+    pub bytewise: bool,
 }
 
 /// An aggregate function and its argument.
@@ -94,6 +96,7 @@ pub struct DistinctSet {
     pub filter: Option<String>,
     pub type_name: String,
     pub collation: Option<String>,
+    pub bytewise: bool,
 }
 
 /// How an aggregate's value is read from the state table.
@@ -311,6 +314,7 @@ impl Plan {
             filter: filter.clone(),
             type_name: argument.type_name.clone(),
             collation: argument.collation.clone(),
+            bytewise: argument.bytewise,
         });
         number
     }
@@ -321,7 +325,7 @@ mod tests {
     use super::*;
 
     fn text(sql: &str) -> Expression {
-        Expression { sql: sql.into(), type_name: "text".into(), collation: None }
+        Expression { sql: sql.into(), type_name: "text".into(), collation: Some("\"default\"".into()), bytewise: true }
     }
 
     fn call(function: Function, filter: Option<&str>, kept_type: &str) -> Call {

@@ -56,10 +56,6 @@ unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging) -> Result<Plan> {
         for &aggref in &outside.calls {
             calls.push(calls::call(aggref, &staging)?);
         }
-        if keys.is_empty() && calls.is_empty() {
-            return Err(rules::refused("a query without aggregates")
-                .hint("Use an aggregate such as count(*), or add GROUP BY."));
-        }
         rules::check_group_expression(outside.targets.cast())?;
         rules::check_group_expression(outside.having)?;
 

@@ -59,8 +59,10 @@ impl Staging {
         unsafe {
             let sql = text(pg_sys::deparse_expression(node, self.context, false, true))?;
             let type_oid = pg_sys::exprType(node);
-            let collation = collation(type_oid, pg_sys::exprCollation(node), &sql)?;
-            Ok(Expression { type_name: type_name(type_oid, pg_sys::exprTypmod(node))?, sql, collation })
+            let collation_oid = pg_sys::exprCollation(node);
+            let collation = collation(type_oid, collation_oid, &sql)?;
+            let bytewise = is_plain_text(type_oid) && pg_sys::get_collation_isdeterministic(collation_oid);
+            Ok(Expression { type_name: type_name(type_oid, pg_sys::exprTypmod(node))?, sql, collation, bytewise })
         }
     }
 
@@ -81,10 +83,16 @@ pub unsafe fn type_name(type_oid: pg_sys::Oid, typmod: i32) -> Result<String> {
     unsafe { text(pg_sys::format_type_with_typemod(type_oid, typmod)) }
 }
 
-/// The collation where it is not the type's own; `of` says whose it is.
+/// Other types with collations may have an equality that depends on them.
+unsafe fn is_plain_text(type_oid: pg_sys::Oid) -> bool {
+    let base = unsafe { pg_sys::getBaseType(type_oid) };
+    matches!(base, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID)
+}
+
+/// The collation of a type that has one; `of` says whose it is.
 pub unsafe fn collation(type_oid: pg_sys::Oid, collation: pg_sys::Oid, of: &str) -> Result<Option<String>> {
     unsafe {
-        if !pg_sys::type_is_collatable(type_oid) || collation == pg_sys::get_typcollation(type_oid) {
+        if !pg_sys::type_is_collatable(type_oid) {
             return Ok(None);
         }
         if collation == pg_sys::InvalidOid {

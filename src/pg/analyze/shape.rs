@@ -89,6 +89,11 @@ pub unsafe fn check(query: *mut pg_sys::Query, staging: pg_sys::Oid) -> Result<(
         if query.hasSubLinks {
             return Err(refused("a subquery").hint(WITHOUT));
         }
+        if query.groupClause.is_null() && query.groupingSets.is_null() && !query.hasAggs {
+            return Err(
+                refused("a query without aggregates").hint("Use an aggregate such as count(*), or add GROUP BY.")
+            );
+        }
         if !query.groupingSets.is_null() {
             return Err(refused("GROUPING SETS, ROLLUP or CUBE").hint("Make an aggregate of each grouping."));
         }
