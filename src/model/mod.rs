@@ -1,5 +1,6 @@
 //! Pure definitions that every other folder shares. No I/O, no Postgres, no async.
 
+pub mod aggregate;
 pub mod error;
 pub mod landing;
 pub mod location;

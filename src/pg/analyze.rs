@@ -1,0 +1,132 @@
+//! Takes an aggregate's query apart, with Postgres' own parser, into a [`Plan`].
+//!
+//! What the plan holds is text that means the same in every session: names are qualified, and whatever would
+//! depend on a setting, the clock or chance is refused by name. What can't be kept incrementally is refused
+//! by name too, with a hint. Errors that Postgres raises itself (syntax, unknown columns) pass unchanged.
+//! Nothing is executed, and nothing is written.
+
+mod calls;
+mod deparse;
+mod rules;
+mod shape;
+mod substitute;
+
+use std::ffi::CString;
+
+use pgrx::{PgList, pg_sys};
+
+use crate::model::aggregate::{Compare, Expression, Findings, Output, Plan};
+use crate::model::{Code, Error, Result};
+
+use deparse::Staging;
+use substitute::Substituted;
+
+/// A unique index has room for 32 columns, and the tables of distinct values need one besides the keys.
+const MOST_KEYS: usize = 31;
+
+/// Reads the query under the caller's own search path. `staging` is the only table it may read.
+pub fn analyze(query: &str, staging: pg_sys::Oid) -> Result<Plan> {
+    let source = CString::new(query)
+        .map_err(|_| Error::new(Code::InvalidParameter, "the aggregate's query holds a zero byte"))?;
+    // SAFETY: we run on the backend's own thread; the trees live in the current memory context, which outlives
+    // this call, and are read only as the node types that their tags tell.
+    unsafe {
+        let statement = shape::only_select(&source)?;
+        let parsed =
+            pg_sys::parse_analyze_fixedparams(statement, source.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
+        shape::check(parsed, staging)?;
+        deparse::pinned(|| plan(parsed, Staging::new(staging)))
+    }
+}
+
+unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging) -> Result<Plan> {
+    unsafe {
+        let query = deparse::query(parsed)?;
+        let key_nodes = group_keys(parsed)?;
+        let quals = (*(*parsed).jointree).quals;
+        rules::check_row_expression(quals)?;
+        let mut keys = Vec::new();
+        for &node in &key_nodes {
+            rules::check_row_expression(node)?;
+            keys.push(key(node, &staging)?);
+        }
+
+        let outside = substitute::substitute(parsed, &key_nodes)?;
+        let mut calls = Vec::new();
+        for &aggref in &outside.calls {
+            calls.push(calls::call(aggref, &staging)?);
+        }
+        rules::check_group_expression(outside.targets.cast())?;
+        rules::check_group_expression(outside.having)?;
+
+        Ok(Plan::assemble(Findings {
+            keys,
+            condition: if quals.is_null() { None } else { Some(staging.condition(quals)?) },
+            outputs: outputs(&outside)?,
+            body: deparse::query(outside.over_groups(parsed)?)?,
+            having: !outside.having.is_null(),
+            query,
+            keys_shown: outside.keys_shown(),
+            calls,
+        }))
+    }
+}
+
+unsafe fn group_keys(parsed: *mut pg_sys::Query) -> Result<Vec<*mut pg_sys::Node>> {
+    unsafe {
+        let clauses = PgList::<pg_sys::SortGroupClause>::from_pg((*parsed).groupClause);
+        if clauses.len() > MOST_KEYS {
+            return Err(Error::new(
+                Code::Limit,
+                format!("an aggregate can have at most {MOST_KEYS} grouping expressions, not {}", clauses.len()),
+            ));
+        }
+        Ok(clauses.iter_ptr().map(|c| pg_sys::get_sortgroupclause_expr(c, (*parsed).targetList)).collect())
+    }
+}
+
+unsafe fn key(node: *mut pg_sys::Node, staging: &Staging) -> Result<Expression> {
+    unsafe {
+        let expression = staging.expression(node)?;
+        let type_oid = pg_sys::exprType(node);
+        rules::check_storable(type_oid, &format!("the grouping expression {}", expression.sql))?;
+        rules::check_ordered(type_oid, &format!("grouping by {}", expression.sql))?;
+        Ok(expression)
+    }
+}
+
+/// The view's columns, named as Postgres names them.
+unsafe fn outputs(outside: &Substituted) -> Result<Vec<Output>> {
+    unsafe {
+        let mut outputs: Vec<Output> = Vec::new();
+        for target in PgList::<pg_sys::TargetEntry>::from_pg(outside.targets).iter_ptr() {
+            let node: *mut pg_sys::Node = (*target).expr.cast();
+            let name = deparse::text((*target).resname)?;
+            let (type_oid, typmod) = (pg_sys::exprType(node), pg_sys::exprTypmod(node));
+            rules::check_storable(type_oid, &format!("the output column \"{name}\""))?;
+            if outputs.iter().any(|o| o.name == name) {
+                return Err(Error::new(
+                    Code::Postgres(*b"42701"),
+                    format!("the aggregate's query has two output columns named \"{name}\""),
+                )
+                .hint("Give each output column a name of its own with AS."));
+            }
+            if name == "_chunk_no" {
+                return Err(Error::new(Code::InvalidParameter, "an aggregate can't have a column named \"_chunk_no\"")
+                    .hint("Give the output column another name with AS."));
+            }
+            let compare = if !rules::has_equality(type_oid) {
+                Compare::Text
+            } else if outside.shows_sums_alone(node) {
+                Compare::ValueAndText
+            } else {
+                Compare::Value
+            };
+            outputs.push(Output { name, type_name: deparse::type_name(type_oid, typmod)?, compare });
+        }
+        if outputs.is_empty() {
+            return Err(rules::refused("a query without output columns").hint("Name what the view shall show."));
+        }
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,161 @@
+//! Splits the query in two: what is computed over rows, and what is computed over groups.
+//!
+//! Each grouping expression and each aggregate in the outputs and in HAVING becomes a column of the groups; what
+//! is left around them is computed when the view is read.
+
+use std::ffi::{CString, c_void};
+
+use pgrx::{PgList, pg_guard, pg_sys};
+
+use crate::model::aggregate::{self, GROUPED};
+use crate::model::{Code, Error, Result};
+
+use super::deparse;
+use super::rules::refused;
+
+/// The query's outer half, and the aggregates that were taken out of it.
+pub struct Substituted {
+    /// Output columns over the groups, in order.
+    pub targets: *mut pg_sys::List,
+    pub having: *mut pg_sys::Node,
+    pub calls: Vec<*mut pg_sys::Aggref>,
+    keys: usize,
+}
+
+struct Walk<'a> {
+    keys: &'a [*mut pg_sys::Node],
+    calls: Vec<*mut pg_sys::Aggref>,
+    ungrouped: Option<*mut pg_sys::Var>,
+}
+
+type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
+
+pub unsafe fn substitute(query: *mut pg_sys::Query, keys: &[*mut pg_sys::Node]) -> Result<Substituted> {
+    unsafe {
+        let mut walk = Walk { keys, calls: Vec::new(), ungrouped: None };
+        let mut targets = PgList::<pg_sys::TargetEntry>::new();
+        for target in PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList).iter_ptr() {
+            if (*target).resjunk {
+                continue;
+            }
+            let copy: *mut pg_sys::TargetEntry = pg_sys::copyObjectImpl(target.cast()).cast();
+            (*copy).expr = mutate((*target).expr.cast(), (&raw mut walk).cast()).cast();
+            (*copy).ressortgroupref = 0;
+            targets.push(copy);
+        }
+        let having = mutate((*query).havingQual, (&raw mut walk).cast());
+        if let Some(var) = walk.ungrouped {
+            let table = pg_sys::rt_fetch((*var).varno as pg_sys::Index, (*query).rtable);
+            let name = deparse::text(pg_sys::get_attname((*table).relid, (*var).varattno, false))?;
+            return Err(
+                refused(&format!("the column \"{name}\", neither grouped nor aggregated,")).hint("Add it to GROUP BY.")
+            );
+        }
+        Ok(Substituted { targets: targets.into_pg(), having, calls: walk.calls, keys: keys.len() })
+    }
+}
+
+impl Substituted {
+    /// The query that reads groups instead of rows.
+    pub unsafe fn over_groups(&self, query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query> {
+        unsafe {
+            let outer: *mut pg_sys::Query = pg_sys::copyObjectImpl(query.cast()).cast();
+            let mut tables = PgList::<pg_sys::RangeTblEntry>::new();
+            tables.push(self.groups()?);
+            (*outer).rtable = tables.into_pg();
+            (*outer).targetList = self.targets;
+            (*(*outer).jointree).quals = self.having;
+            (*outer).havingQual = std::ptr::null_mut();
+            (*outer).groupClause = std::ptr::null_mut();
+            (*outer).hasAggs = false;
+            Ok(outer)
+        }
+    }
+
+    /// True where each grouping expression is an output column by itself.
+    pub unsafe fn keys_shown(&self) -> bool {
+        unsafe {
+            (1..=self.keys).all(|key| {
+                PgList::<pg_sys::TargetEntry>::from_pg(self.targets).iter_ptr().any(|target| {
+                    let node: *mut pg_sys::Node = (*target).expr.cast();
+                    (*node).type_ == pg_sys::NodeTag::T_Var && (*node.cast::<pg_sys::Var>()).varattno as usize == key
+                })
+            })
+        }
+    }
+
+    /// True where the expression uses counts, sums and averages only. Of equal keys or extremes any may be shown.
+    pub unsafe fn shows_sums_alone(&self, node: *mut pg_sys::Node) -> bool {
+        unsafe {
+            let columns = pg_sys::pull_var_clause(node, 0);
+            PgList::<pg_sys::Var>::from_pg(columns).iter_ptr().all(|var| {
+                let call = ((*var).varattno as usize).checked_sub(self.keys + 1).and_then(|i| self.calls.get(i));
+                let name = call.map(|&call| deparse::text(pg_sys::get_func_name((*call).aggfnoid)));
+                matches!(name, Some(Ok(name)) if matches!(name.as_str(), "count" | "sum" | "avg"))
+            })
+        }
+    }
+
+    /// The groups as a table of the query: named like the CTE that will provide them.
+    unsafe fn groups(&self) -> Result<*mut pg_sys::RangeTblEntry> {
+        unsafe {
+            let keys = (0..self.keys).map(aggregate::key_column);
+            let values = (0..self.calls.len()).map(aggregate::value_column);
+            let mut columns = PgList::<pg_sys::String>::new();
+            for name in keys.chain(values) {
+                columns.push(pg_sys::makeString(lasting(&name)?));
+            }
+            let mut table = pgrx::PgBox::<pg_sys::RangeTblEntry>::alloc_node(pg_sys::NodeTag::T_RangeTblEntry);
+            table.rtekind = pg_sys::RTEKind::RTE_CTE;
+            table.ctename = lasting(GROUPED)?;
+            table.eref = pg_sys::makeAlias(table.ctename, columns.into_pg());
+            table.inFromCl = true;
+            Ok(table.into_pg())
+        }
+    }
+}
+
+/// A copy in the current memory context.
+unsafe fn lasting(name: &str) -> Result<*mut std::ffi::c_char> {
+    let name = CString::new(name).map_err(|_| Error::new(Code::Internal, "a name holds a zero byte"))?;
+    Ok(unsafe { pg_sys::pstrdup(name.as_ptr()) })
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn mutate(node: *mut pg_sys::Node, context: *mut c_void) -> *mut pg_sys::Node {
+    unsafe {
+        if node.is_null() {
+            return node;
+        }
+        let walk = &mut *context.cast::<Walk>();
+        if let Some(i) = walk.keys.iter().position(|&key| pg_sys::equal(node.cast(), key.cast())) {
+            return column(i, node);
+        }
+        match (*node).type_ {
+            pg_sys::NodeTag::T_Aggref => {
+                let found = walk.calls.iter().position(|&call| pg_sys::equal(node.cast(), call.cast()));
+                let i = found.unwrap_or(walk.calls.len());
+                if found.is_none() {
+                    walk.calls.push(node.cast());
+                }
+                return column(walk.keys.len() + i, node);
+            }
+            pg_sys::NodeTag::T_Var => {
+                walk.ungrouped.get_or_insert(node.cast());
+                return node;
+            }
+            _ => {}
+        }
+        // The mutator's type is declared without arguments, as C's unspecified ones are.
+        let again = std::mem::transmute::<Mutator, unsafe extern "C-unwind" fn() -> *mut pg_sys::Node>(mutate);
+        pg_sys::expression_tree_mutator(node, Some(again), context)
+    }
+}
+
+/// The column of the groups with this index, of the type that `node` has.
+unsafe fn column(index: usize, node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    unsafe {
+        let collation = pg_sys::exprCollation(node);
+        pg_sys::makeVar(1, index as i16 + 1, pg_sys::exprType(node), pg_sys::exprTypmod(node), collation, 0).cast()
+    }
+}
