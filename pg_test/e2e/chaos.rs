@@ -23,7 +23,7 @@ enum Victim {
 #[test]
 fn thirty_random_kills_lose_nothing_and_double_nothing() {
     let Some(files) = retail::files() else { return note("chaos: skipped, the shared data is not here") };
-    let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| rand_seed());
+    let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand_seed);
     note(&format!("chaos: CHAOS_SEED={seed}"));
     let mut random = ChaCha8Rng::seed_from_u64(seed);
 
