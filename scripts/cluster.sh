@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The private server: `cluster.sh start | stop | status | uri [DATABASE] | psql [ARGS…]`.
+# The private server: `cluster.sh start | stop | status | uri [DATABASE] | psql [DATABASE]`.
 # start finds it running or starts it, with the extension in database millrace, and prints the URI as its last line.
 # Local connections come through a directory that only the server's user may enter; TCP is loopback with a password.
 set -euo pipefail
@@ -121,7 +121,7 @@ case ${1:-} in
     psql)
         shift
         running || start >/dev/null
-        exec "$bin/psql" "$(uri)" "$@"
+        exec "$bin/psql" "$(uri "$@")"
         ;;
-    *) fail "usage: cluster.sh start | stop | status | uri [DATABASE] | psql [ARGS…]" ;;
+    *) fail "usage: cluster.sh start | stop | status | uri [DATABASE] | psql [DATABASE]" ;;
 esac

@@ -95,7 +95,7 @@ echo
     -c "SELECT * FROM demo.billing_checks"
 bad=$(ask "SELECT (SELECT count(*) FROM millrace.verify('transactions') WHERE ok IS NOT TRUE) + (SELECT count(*) FROM demo.billing_checks WHERE ok IS NOT TRUE)")
 if [ "$bad" != 0 ] || [ "$(ask "$arrived")" != t ]; then
-    echo "NOT everything arrived exactly once; look with: scripts/cluster.sh psql -d millrace_demo" >&2
+    echo "NOT everything arrived exactly once; look with: scripts/cluster.sh psql millrace_demo" >&2
     was_running=yes # left up for that look
     exit 1
 fi

@@ -57,4 +57,4 @@ SELECT 'every chunk was delivered exactly once' AS check_name,
 UNION ALL
 SELECT 'the books agree with staging to the cent',
        (SELECT (coalesce(sum(transactions), 0), coalesce(sum(amount), 0)) FROM billing.account)
-     = (SELECT (count(*), coalesce(sum(amount), 0)) FROM staging.transactions);
+     = (SELECT (count(*)::numeric, coalesce(sum(amount), 0)) FROM staging.transactions);
