@@ -111,9 +111,9 @@ fn extend_keeps_a_lease_and_release_gives_it_back_without_charge() {
     let mut second = stream.other();
     let session = &mut stream.session;
     session.execute("SELECT * FROM millrace.next_chunk('s', 'c', lease => '300 ms')");
-    session.execute("SELECT millrace.extend('s', 'c', 1)");
+    session.execute("SELECT millrace.extend('s', 'c', 1, lease => '1 minute')");
     std::thread::sleep(Duration::from_millis(400));
-    assert_eq!(second.line(NEXT), "", "extended for the consumer's own lease time");
+    assert_eq!(second.line(NEXT), "", "extended past the first lease");
     session.execute("SELECT millrace.release('s', 'c', 1)");
     assert_eq!(second.line("SELECT chunk_no, attempt FROM millrace.next_chunk('s', 'c')"), "1|1");
 }
