@@ -1,0 +1,41 @@
+# Everything happens in scripts/; this file only names it. Settings (MILLRACE_HOME, CARGO_TARGET_DIR, PG_CONFIG …)
+# are explained in scripts/env.sh.
+PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+export PG_CONFIG
+
+.PHONY: help demo test lint install cluster stop psql bench
+help:
+	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60)'
+	@echo 'make test      lints, unit tests, release build, end-to-end tests'
+	@echo 'make install   build and install the extension into the Postgres of PG_CONFIG'
+	@echo 'make cluster   start or find the private server; its URI is the last line'
+	@echo 'make stop      stop the private server'
+	@echo 'make psql      a psql session on the private server'
+	@echo 'make lint      format, clippy, layer rules'
+	@echo 'make bench     one load against COPY of the same file'
+
+demo: install
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+lint:
+	@scripts/setup.sh build
+	@scripts/lint.sh
+
+install:
+	@scripts/setup.sh build
+	@scripts/install.sh
+
+cluster: install
+	@scripts/cluster.sh start
+
+stop:
+	@scripts/cluster.sh stop
+
+psql: install
+	@scripts/cluster.sh psql
+
+bench: install
+	@scripts/bench.sh

@@ -1,0 +1,129 @@
+//! Nothing is lost when things die: kill -9 of the pipeline's worker, of random processes, of the whole server, while
+//! invoices land and a consumer copies them. The seed is printed; `CHAOS_SEED` repeats the choice of victims.
+
+use crate::server::{Preload, Server, note, signal, wait_until};
+use crate::{copier, retail};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const KILLS: usize = 30;
+const PIPELINE_WORKER: &str = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' LIMIT 1";
+const ANY_PROCESS: &str = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
+
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Worker,
+    AnyProcess,
+    ServerImmediate,
+    ServerKill,
+}
+
+#[test]
+fn thirty_random_kills_lose_nothing_and_double_nothing() {
+    let Some(files) = retail::files() else { return note("chaos: skipped, the shared data is not here") };
+    let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand_seed);
+    note(&format!("chaos: CHAOS_SEED={seed}"));
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+
+    let server = Server::start_new(Preload::Yes);
+    let places = retail::Places::new(&server, "chaos");
+    let mut session = server.create_database("chaos");
+    retail::create_pipeline(&mut session, &places, retail::COLUMNS, "'50 ms'");
+    retail::create_aggregate(&mut session, &places);
+    copier::create(&mut session);
+    drop(session);
+
+    let over = AtomicBool::new(false);
+    let mut killed = [0; 4];
+    std::thread::scope(|threads| {
+        threads.spawn(|| copy_until(&server, &over));
+        let _end = SetOnDrop(&over); // also when an assertion fails here: the copier must not go on for ever
+        let mut landing = files.iter();
+        for kill in 0..KILLS {
+            // The files are spread over the kills, so that each kill finds something under way.
+            let due = (kill + 1) * files.len() / KILLS - kill * files.len() / KILLS;
+            for file in landing.by_ref().take(due) {
+                retail::land_file(&places.landing, file);
+                std::thread::sleep(Duration::from_millis(random.random_range(0..120)));
+            }
+            let victim = match random.random_range(0..10) {
+                0..4 => Victim::Worker,
+                4..8 => Victim::AnyProcess,
+                8 => Victim::ServerImmediate,
+                _ => Victim::ServerKill,
+            };
+            killed[victim as usize] += usize::from(strike(&server, victim));
+            wait_until("the server answers again", Duration::from_secs(60), || server.try_session("chaos").is_ok());
+        }
+        wait_until("all invoices are loaded, copied and published", Duration::from_secs(240), || {
+            let Ok(mut session) = server.try_session("chaos") else { return false };
+            retail::records_loaded(&mut session) >= retail::ROWS
+                && retail::all_published(&mut session)
+                && session.number("SELECT count(*) FROM copier.log")
+                    >= session.number("SELECT count(*) FROM millrace.chunks")
+        });
+    });
+    note(&format!("chaos: killed [worker, any process, server immediate, server -9] = {killed:?}"));
+
+    let mut session = server.session("chaos");
+    retail::assert_exact(&mut session);
+    retail::assert_dense(&mut session);
+    copier::assert_exactly_once(&mut session);
+    retail::assert_verified(&mut session, "invoices");
+}
+
+/// Kills one; false if the victim was not there to be killed.
+fn strike(server: &Server, victim: Victim) -> bool {
+    let process = |query: &str| {
+        let pid = server.try_session("chaos").ok().and_then(|mut session| session.try_value(query).ok());
+        let Some(pid) = pid.and_then(|pid| pid.parse().ok()) else { return false };
+        signal("KILL", pid);
+        // The postmaster needs a moment to notice; a session opened before that would be a false "it is back".
+        std::thread::sleep(Duration::from_millis(200));
+        true
+    };
+    match victim {
+        Victim::Worker => process(PIPELINE_WORKER),
+        Victim::AnyProcess => process(ANY_PROCESS),
+        Victim::ServerImmediate => {
+            server.stop_immediate();
+            server.start();
+            true
+        }
+        Victim::ServerKill => {
+            server.kill();
+            server.start();
+            true
+        }
+    }
+}
+
+/// The consumer: whatever dies under it, it connects anew and goes on.
+fn copy_until(server: &Server, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        if let Ok(mut session) = server.try_session("chaos") {
+            while !over.load(Ordering::Relaxed) {
+                match copier::step(&mut session) {
+                    Ok(true) => {}
+                    Ok(false) => std::thread::sleep(Duration::from_millis(20)),
+                    Err(_) => break,
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn rand_seed() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_millis() as u64)
+}

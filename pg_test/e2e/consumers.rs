@@ -1,0 +1,194 @@
+//! Consumers over real sessions: order, leases, takeover, stale tokens, failures and their return.
+
+use crate::server::{Preload, Server, land, url};
+use crate::sql::{Session, quote};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Stream {
+    server: Arc<Server>,
+    database: String,
+    session: Session,
+    landing: PathBuf,
+}
+
+/// A pipeline 's' with this many chunks of one row each, and a consumer 'c' that begins at the first.
+fn stream(database: &str, chunks: u32) -> Stream {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database(database);
+    let landing = server.create_dir(&format!("{database}_landing"));
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
+                options => '{{\"max_files_per_chunk\": 1}}');
+         SELECT millrace.create_consumer('s', 'c', start_at => 'earliest')",
+        url(&landing)
+    ));
+    let mut stream = Stream { server, database: database.into(), session, landing };
+    stream.add(1, chunks);
+    stream
+}
+
+impl Stream {
+    fn add(&mut self, from: u32, to: u32) {
+        for i in from..=to {
+            land(&self.landing, &format!("{i:04}.csv"), format!("id\n{i}\n").as_bytes());
+        }
+        self.session.execute("CALL millrace.run('s')");
+    }
+
+    fn other(&self) -> Session {
+        self.server.session(&self.database)
+    }
+}
+
+const NEXT: &str = "SELECT chunk_no, attempt, redelivered, row_count FROM millrace.next_chunk('s', 'c')";
+
+#[test]
+fn chunks_come_in_order_and_the_next_only_after_the_ack() {
+    let mut stream = stream("ordered", 3);
+    let mut second = stream.other();
+    let session = &mut stream.session;
+    assert_eq!(session.line(NEXT), "1|1|f|1");
+    assert_eq!(session.line(NEXT), "1|1|f|1", "asked again, the same worker gets the same chunk");
+    assert_eq!(second.line(NEXT), "", "another one gets nothing, and doesn't wait");
+    session.execute("SELECT millrace.ack('s', 'c', 1)");
+    assert_eq!(second.line(NEXT), "2|1|f|1");
+    assert_eq!(session.line(NEXT), "");
+    second.execute("SELECT millrace.ack('s', 'c', 2)");
+    assert_eq!(session.line(NEXT), "3|1|f|1");
+    session.execute("SELECT millrace.ack('s', 'c', 3)");
+    assert_eq!(session.line(NEXT), "", "nothing left is no row, not an error");
+}
+
+#[test]
+fn work_that_rolls_back_takes_the_ack_with_it() {
+    let mut stream = stream("rollback", 1);
+    let session = &mut stream.session;
+    session.execute("CREATE TABLE work (chunk_no bigint)");
+    assert_eq!(session.line(NEXT), "1|1|f|1");
+    session.execute("BEGIN; INSERT INTO work VALUES (1); SELECT millrace.ack('s', 'c', 1); ROLLBACK");
+    assert_eq!(session.line(NEXT), "1|1|f|1", "still leased to this worker");
+    session.execute("BEGIN; INSERT INTO work VALUES (1); SELECT millrace.ack('s', 'c', 1); COMMIT");
+    assert_eq!(session.line("SELECT * FROM work"), "1");
+    assert_eq!(session.line(NEXT), "");
+}
+
+#[test]
+fn a_takeover_makes_the_old_token_stale_even_after_the_heir_has_acked() {
+    let mut stream = stream("takeover", 2);
+    let mut heir = stream.other();
+    let zombie = &mut stream.session;
+    let old = zombie.value("SELECT token FROM millrace.next_chunk('s', 'c', lease => '200 ms')");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(heir.line(NEXT), "1|2|t|1");
+    let ack = format!("SELECT millrace.ack('s', 'c', 1, {})", quote(&old));
+    zombie.refused(&ack, "MR001");
+    heir.execute("SELECT millrace.ack('s', 'c', 1)");
+    zombie.refused(&ack, "MR001");
+
+    zombie.execute("CREATE TABLE work (chunk_no bigint)");
+    zombie.raises(&format!("BEGIN; INSERT INTO work VALUES (1); {ack}; COMMIT"), "MR001");
+    zombie.execute("ROLLBACK");
+    assert_eq!(zombie.number("SELECT count(*) FROM work"), 0, "the zombie's work went with its transaction");
+}
+
+#[test]
+fn a_lease_that_ran_out_may_still_ack_while_nobody_took_over() {
+    let mut stream = stream("grace", 1);
+    let session = &mut stream.session;
+    let token = session.value("SELECT token FROM millrace.next_chunk('s', 'c', lease => '100 ms')");
+    std::thread::sleep(Duration::from_millis(200));
+    let ack = format!("SELECT millrace.ack('s', 'c', 1, {})", quote(&token));
+    assert_eq!(session.value(&ack), "acked");
+    assert_eq!(session.value(&ack), "already_acked", "the same token may say it twice");
+}
+
+#[test]
+fn extend_keeps_a_lease_and_release_gives_it_back_without_charge() {
+    let mut stream = stream("extend", 1);
+    let mut second = stream.other();
+    let session = &mut stream.session;
+    session.execute("SELECT * FROM millrace.next_chunk('s', 'c', lease => '300 ms')");
+    session.execute("SELECT millrace.extend('s', 'c', 1, lease => '1 minute')");
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(second.line(NEXT), "", "extended past the first lease");
+    session.execute("SELECT millrace.release('s', 'c', 1)");
+    assert_eq!(second.line("SELECT chunk_no, attempt FROM millrace.next_chunk('s', 'c')"), "1|1");
+}
+
+#[test]
+fn nack_brings_the_chunk_back_after_its_delay_and_keeps_the_reason() {
+    let mut stream = stream("nack", 2);
+    let session = &mut stream.session;
+    assert_eq!(session.line(NEXT), "1|1|f|1");
+    session.execute("SELECT millrace.nack('s', 'c', 1, delay => '300 ms', reason => 'the printer is on fire')");
+    assert_eq!(session.line(NEXT), "", "in order: chunk 2 waits for chunk 1");
+    assert_eq!(
+        session.value("SELECT last_error FROM millrace.deliveries WHERE chunk_no = 1"),
+        "the printer is on fire"
+    );
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(session.line(NEXT), "1|2|t|1");
+}
+
+#[test]
+fn a_new_consumer_starts_where_it_was_told_to() {
+    let mut stream = stream("start", 3);
+    let session = &mut stream.session;
+    session.execute(
+        "SELECT millrace.create_consumer('s', 'all', start_at => 'earliest');
+         SELECT millrace.create_consumer('s', 'new', start_at => 'latest');
+         SELECT millrace.create_consumer('s', 'from2', start_at => '2')",
+    );
+    let next = |session: &mut Session, name: &str| {
+        session.value(&format!("SELECT chunk_no FROM millrace.next_chunk('s', '{name}')"))
+    };
+    assert_eq!(next(session, "all"), "1");
+    assert_eq!(next(session, "new"), "");
+    assert_eq!(next(session, "from2"), "2");
+    stream.add(4, 4);
+    assert_eq!(next(&mut stream.session, "new"), "4");
+    stream.session.execute("SELECT millrace.drop_consumer('s', 'all', force => true)");
+    assert_eq!(stream.session.number("SELECT count(*) FROM millrace.consumers WHERE consumer = 'all'"), 0);
+}
+
+#[test]
+fn two_workers_that_race_never_get_the_same_chunk() {
+    let stream = stream("race", 40);
+    let handled: Vec<Vec<i64>> = std::thread::scope(|threads| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let mut session = stream.other();
+                threads.spawn(move || {
+                    let mut mine = Vec::new();
+                    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+                    while session.number("SELECT count(*) FROM millrace.deliveries WHERE state = 'acked'") < 40 {
+                        assert!(std::time::Instant::now() < deadline, "the chunks do not get done");
+                        let chunk = session.value("SELECT chunk_no FROM millrace.next_chunk('s', 'c')");
+                        if !chunk.is_empty() {
+                            session.execute(&format!("SELECT millrace.ack('s', 'c', {chunk})"));
+                            mine.push(chunk.parse().unwrap());
+                        }
+                    }
+                    mine
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(handled.iter().all(|mine| mine.is_sorted()));
+    let mut all: Vec<i64> = handled.into_iter().flatten().collect();
+    all.sort();
+    assert_eq!(all, (1..=40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sealed_chunk_is_announced_by_notify() {
+    let mut stream = stream("announce", 0);
+    stream.session.execute("LISTEN millrace_s");
+    stream.add(1, 1);
+    let heard = stream.session.notifications(Duration::from_secs(5));
+    assert_eq!(heard.iter().filter(|channel| *channel == "millrace_s").count(), 1, "{heard:?}");
+}

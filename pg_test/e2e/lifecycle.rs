@@ -1,0 +1,185 @@
+//! Workers come and go as they should: with pipelines, databases, the extension and the server.
+
+use crate::server::{Preload, Server, land, url, wait_until};
+use crate::sql::{Session, quote};
+use std::path::Path;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn workers(session: &mut Session, database: &str) -> i64 {
+    session.number(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('pg_millrace pipeline', 'pg_millrace database') AND datname = {}",
+        quote(database)
+    ))
+}
+
+fn create_pipeline(session: &mut Session, name: &str, staging: &str, landing: &Path) {
+    session.execute(&format!(
+        "CREATE SCHEMA IF NOT EXISTS staging;
+         SELECT millrace.create_pipeline({}, source => {}, columns => 'id int', staging => {}, every => '50 ms')",
+        quote(name),
+        quote(&format!("{}/*.csv", url(landing))),
+        quote(staging)
+    ));
+}
+
+fn land_and_wait(session: &mut Session, landing: &Path, file: &str, table: &str) {
+    let before = session.number(&format!("SELECT count(*) FROM {table}"));
+    land(landing, file, b"id\n1\n");
+    wait_until("a landed file is loaded", SOON, || session.number(&format!("SELECT count(*) FROM {table}")) > before);
+}
+
+#[test]
+fn a_pipeline_goes_on_after_a_restart_of_the_server() {
+    let server = Server::start_new(Preload::Yes);
+    let landing = server.create_dir("landing");
+    let mut session = server.create_database("restart");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+
+    let took = server.stop_fast();
+    assert!(took < Duration::from_secs(5), "a fast shutdown took {took:?} with workers running");
+    server.start();
+
+    let mut session = server.session("restart");
+    land_and_wait(&mut session, &landing, "2.csv", "staging.p");
+    assert_eq!(session.lines("SELECT chunk_no, row_count FROM millrace.chunks ORDER BY 1"), ["1|1", "2|1"]);
+    assert!(!server.log().contains("PANIC"), "{}", server.log_tail());
+}
+
+#[test]
+fn dropping_the_extension_ends_its_workers_and_keeps_the_users_tables() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("drop_extension_landing");
+    let mut session = server.create_database("drop_extension");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    assert!(workers(&mut session, "drop_extension") > 0);
+
+    session.execute("DROP EXTENSION pg_millrace CASCADE");
+    wait_until("the workers are gone", SOON, || workers(&mut session, "drop_extension") == 0);
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 1);
+
+    // And back again, in the same database.
+    session.execute("CREATE EXTENSION pg_millrace");
+    create_pipeline(&mut session, "q", "staging.q", &landing);
+    wait_until("the new pipeline loads", SOON, || session.number("SELECT count(*) FROM staging.q") == 1);
+}
+
+#[test]
+fn a_database_with_running_pipelines_can_be_dropped() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("drop_database_landing");
+    let mut session = server.create_database("drop_database");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    drop(session);
+
+    let mut admin = server.session("postgres");
+    admin.execute("SET statement_timeout = '20 s'");
+    admin.execute("DROP DATABASE drop_database WITH (FORCE)");
+    wait_until("the workers are gone", SOON, || workers(&mut admin, "drop_database") == 0);
+}
+
+#[test]
+fn a_paused_pipeline_waits_and_a_resumed_one_catches_up() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("pause_landing");
+    let mut session = server.create_database("pause");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+
+    session.execute("SELECT millrace.pause('p')");
+    land(&landing, "2.csv", b"id\n2\n");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 1);
+    session.execute("SELECT millrace.resume('p')");
+    wait_until("the file is loaded after resume", SOON, || session.number("SELECT count(*) FROM staging.p") == 2);
+}
+
+#[test]
+fn alter_changes_the_tick_and_options_of_a_running_pipeline() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("alter_landing");
+    let mut session = server.create_database("alter");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+
+    session.execute("SELECT millrace.alter_pipeline('p', every => '1 hour')");
+    session.execute("SELECT millrace.alter_pipeline('p', every => '50 ms', options => '{\"max_files_per_chunk\": 1}')");
+    land(&landing, "2.csv", b"id\n2\n");
+    land(&landing, "3.csv", b"id\n3\n");
+    wait_until("both are loaded", SOON, || session.number("SELECT count(*) FROM staging.p") == 3);
+    assert_eq!(session.number("SELECT max(row_count) FROM millrace.chunks"), 1);
+    session.refused("SELECT millrace.alter_pipeline('p', options => '{\"no_such\": 1}')", "22023");
+}
+
+#[test]
+fn a_dropped_pipeline_ends_its_worker_and_keeps_its_tables_unless_told_otherwise() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("drop_pipeline_landing");
+    let mut session = server.create_database("drop_pipeline");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    session.execute("SELECT millrace.drop_pipeline('p')");
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 1);
+    assert_eq!(session.number("SELECT count(*) FROM millrace.pipelines"), 0);
+    wait_until("its worker is gone", SOON, || {
+        session.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' AND datname = current_database()",
+        ) == 0
+    });
+
+    create_pipeline(&mut session, "q", "staging.q", &landing);
+    wait_until("q loads", SOON, || session.number("SELECT count(*) FROM staging.q") == 1);
+    session.execute("SELECT millrace.drop_pipeline('q', drop_tables => true)");
+    assert_eq!(session.value("SELECT to_regclass('staging.q')"), "");
+}
+
+#[test]
+fn an_error_is_recorded_and_backed_off_and_the_worker_lives_on() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("backoff_landing");
+    let mut session = server.create_database("backoff");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+
+    session.execute("ALTER TABLE staging.p RENAME COLUMN id TO renamed");
+    land(&landing, "2.csv", b"id\n2\n");
+    wait_until("the error shows", SOON, || {
+        session.number("SELECT count(*) FROM millrace.pipelines WHERE name = 'p' AND last_error IS NOT NULL") == 1
+    });
+    let starts = server.log().matches("was terminated").count();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(server.log().matches("was terminated").count(), starts, "a crash loop:\n{}", server.log_tail());
+
+    session.execute("ALTER TABLE staging.p RENAME COLUMN renamed TO id");
+    wait_until("it recovers by itself", Duration::from_secs(60), || {
+        session.number("SELECT count(*) FROM staging.p") == 2
+    });
+}
+
+#[test]
+fn names_with_quotes_dollars_and_newlines_are_names() {
+    let server = Server::shared(Preload::Yes);
+    let mut session = server.create_database("it's \"a\" $$name$$");
+    for (i, name) in
+        ["'; DROP SCHEMA millrace CASCADE; --", "a\"b", "$$x$$", "line\nbreak", "naïve 流"].iter().enumerate()
+    {
+        let landing = server.create_dir(&format!("hostile_{i}"));
+        let table = format!("staging.t{i}");
+        create_pipeline(&mut session, name, &table, &landing);
+        land_and_wait(&mut session, &landing, "it's a \"file\".csv", &table);
+        session.execute(&format!(
+            "SELECT millrace.create_consumer({}, {}, start_at => 'earliest')",
+            quote(name),
+            quote(name)
+        ));
+        assert_eq!(
+            session.value(&format!("SELECT chunk_no FROM millrace.next_chunk({}, {})", quote(name), quote(name))),
+            "1"
+        );
+        crate::retail::assert_verified(&mut session, name);
+    }
+}

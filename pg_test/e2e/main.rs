@@ -1,0 +1,21 @@
+//! The extension as its users meet it: real servers, real sessions, real commits, real kills.
+//!
+//! Every test makes what it needs (a database, or a server when it kills one) and leaves nothing behind. Needs the
+//! extension installed (`make install`); `make test` does that first. Settings by environment: `PG_CONFIG`,
+//! `MILLRACE_PYTHON` (a Python with the `deltalake` package), `MILLRACE_SHARED` (the folder that holds `data/`),
+//! `LAND_PER_SECOND` (how fast invoices land). A test without what it needs says "skipped" and passes.
+
+mod aggregates;
+mod bad_input;
+mod by_run;
+mod chaos;
+mod consumers;
+mod copier;
+mod invoices;
+mod lifecycle;
+mod outsider;
+mod retail;
+mod rights;
+mod server;
+mod simulate;
+mod sql;

@@ -1,0 +1,68 @@
+//! Somebody else's Delta reader (the Python package) finds in our layers what we say is in them.
+
+use crate::server::{Preload, Server, note, url};
+use crate::{retail, sql::Session};
+use std::path::Path;
+use std::process::Command;
+
+/// A Python that can read Delta tables, if there is one.
+fn python() -> Option<String> {
+    let python = std::env::var("MILLRACE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has_deltalake = Command::new(&python).args(["-c", "import deltalake, pyarrow"]).output().ok()?.status.success();
+    has_deltalake.then_some(python)
+}
+
+fn ask(python: &str, question: &str, table: &Path) -> Vec<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/outsider.py");
+    let output = Command::new(python).args([script, question, &url(table)]).output().unwrap();
+    assert!(output.status.success(), "{question} of {table:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
+}
+
+#[test]
+fn another_delta_reader_finds_the_same_totals_and_the_provenance() {
+    let Some(files) = retail::files() else { return note("outsider: skipped, the shared data is not here") };
+    let Some(python) = python() else { return note("outsider: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("outsider");
+    let places = retail::Places::new(&server, "outsider");
+    retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
+    retail::create_aggregate(&mut session, &places);
+    for batch in files.chunks(30) {
+        batch.iter().for_each(|file| retail::land_file(&places.landing, file));
+        session.execute("CALL millrace.run('invoices')");
+    }
+
+    assert_eq!(ask(&python, "rows", &places.raw), [retail::TOTALS]);
+    assert_eq!(ask(&python, "rows", &places.semi_processed), [retail::TOTALS]);
+    let groups = ask(&python, "groups", &places.processed);
+    assert_eq!(groups[0], "209029|36|3706827.641");
+    assert_eq!(groups[1..], retail::COUNTRIES);
+
+    assert_provenance(&mut session, &python, &places);
+}
+
+/// Each raw commit lists the landed files; each published one carries its chunk's number.
+fn assert_provenance(session: &mut Session, python: &str, places: &retail::Places) {
+    let raw = ask(python, "commits", &places.raw).join("\n");
+    for (path, etag, size) in session
+        .rows("SELECT path, etag, size FROM millrace.files WHERE pipeline = 'invoices'")
+        .into_iter()
+        .map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap(), row[2].clone().unwrap()))
+    {
+        let name = path.rsplit('/').next().unwrap();
+        assert_eq!(raw.matches(name).count(), 1, "{name} stands in one manifest");
+        assert!(raw.contains(&etag) && raw.contains(&size), "the manifest has etag and size of {name}");
+    }
+    let chunks = session.number("SELECT count(*) FROM millrace.chunks WHERE pipeline = 'invoices'");
+    for layer in [&places.semi_processed, &places.processed] {
+        let commits = ask(python, "commits", layer);
+        for chunk_no in 1..=chunks {
+            let version = format!("\"version\": {chunk_no}");
+            assert!(
+                commits.iter().any(|commit| commit.contains(&version) && commit.contains("\"appId\"")),
+                "chunk {chunk_no} of {layer:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Installs what building and testing need and the machine lacks: Debian packages, cargo-pgrx, a Python venv
+# with the deltalake package (the outsider that reads our tables in the tests; `setup.sh build` leaves it out).
+# Never touches what is there, and never lets Debian start a cluster of its own.
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+PGRX_VERSION=0.18.1
+packages=(build-essential pkg-config clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron python3-venv)
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else fail "this needs root and there is no sudo: $*"; fi
+}
+
+missing_packages() {
+    command -v dpkg-query >/dev/null || return 0
+    local have
+    have=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+    local package
+    for package in "${packages[@]}"; do
+        grep -qx "installed $package" <<<"$have" || echo "$package"
+    done
+}
+
+install_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "not a Debian system: install the equivalents of ${missing[*]} and set PG_CONFIG"
+    say "Installing Debian packages: ${missing[*]}"
+    local dropin=/etc/postgresql-common/createcluster.d/pg_millrace.conf
+    as_root mkdir -p "${dropin%/*}"
+    echo 'create_main_cluster = false' | as_root tee "$dropin" >/dev/null
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    as_root rm -f "$dropin"
+}
+
+install_pgrx() {
+    command -v cargo >/dev/null || fail "cargo is not on the PATH: install Rust from https://rustup.rs"
+    [ "$(cargo pgrx --version 2>/dev/null)" = "cargo-pgrx $PGRX_VERSION" ] && return 0
+    say "Building cargo-pgrx $PGRX_VERSION (about 5 minutes, once)"
+    cargo install cargo-pgrx --version "$PGRX_VERSION" --locked >&2
+}
+
+install_venv() {
+    local want="deltalake>=1 pyarrow"
+    [ "$(cat "$VENV/.millrace" 2>/dev/null)" = "$want" ] && return 0
+    say "Making a Python venv with $want in $VENV"
+    local python=/usr/bin/python3
+    [ -x "$python" ] || python=python3
+    rm -rf "$VENV"
+    mkdir -p "$MILLRACE_CACHE"
+    "$python" -m venv "$VENV"
+    # shellcheck disable=SC2086 # two requirements, two words
+    "$VENV/bin/pip" install -q --disable-pip-version-check $want >&2
+    echo "$want" >"$VENV/.millrace"
+}
+
+install_packages
+[ -x "$PG_CONFIG" ] || fail "no pg_config at $PG_CONFIG; set PG_CONFIG"
+install_pgrx
+[ "${1:-all}" = build ] || install_venv
