@@ -2,6 +2,7 @@
 //!
 //! Functions here expect to run inside a transaction, with settings pinned and the right role acting; see `pipeline::scope`.
 
+pub mod aggregate;
 pub mod aggregates;
 pub mod chunks;
 pub mod events;

@@ -110,6 +110,16 @@ fn encode_row(sources: &[Source], row: usize, buf: &mut Vec<u8>) -> Row {
     Row::Ready { start, end: buf.len() }
 }
 
+/// Appends a value's length and data; nothing when it is undecided.
+pub fn append_value(kind: &Kind, text: &str, buf: &mut Vec<u8>) -> Field {
+    let start = buf.len();
+    let field = append(kind, text, buf);
+    if field == Field::Undecided {
+        buf.truncate(start);
+    }
+    field
+}
+
 #[inline]
 fn append(kind: &Kind, text: &str, buf: &mut Vec<u8>) -> Field {
     let length_at = buf.len();

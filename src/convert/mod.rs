@@ -16,8 +16,8 @@ mod kind;
 mod numeric;
 pub mod schema;
 mod text;
+pub mod to_arrow;
 mod uuid;
 
-pub use batch::{Encoded, Reason, Row, encode_batch};
+pub use batch::{Encoded, Reason, Row, append_value, encode_batch};
 pub use kind::{Field, Kind, Target, encode_field};
-pub mod to_arrow;

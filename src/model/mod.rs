@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod error;
 pub mod landing;
 pub mod location;
+pub mod mask;
 pub mod names;
 pub mod options;
 pub mod pipeline;
@@ -11,3 +12,4 @@ pub mod retry;
 pub mod simulate;
 
 pub use error::{Code, Error, Result};
+pub use location::Location;

@@ -8,6 +8,15 @@ use pgrx::pg_sys;
 
 const LIBRARY: &str = "pg_millrace";
 
+/// Postgres' own signal handlers by address: the generated bindings wrap them in a guard that must not run in a handler.
+mod handlers {
+    unsafe extern "C-unwind" {
+        pub fn die(signal: std::ffi::c_int);
+        #[allow(non_snake_case)]
+        pub fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
+    }
+}
+
 /// Registers the launcher; only in the postmaster, while it preloads. It is restarted a second after it ended with an error.
 pub fn register_launcher(function: &str) {
     BackgroundWorkerBuilder::new("pg_millrace launcher")
@@ -39,8 +48,8 @@ pub fn start(kind: &str, function: &str, slot: usize) -> bool {
 pub fn begin(database: Option<u32>) {
     // SAFETY: called once, first thing in a worker's main function. The handlers are Postgres' own.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(pg_sys::die));
-        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(pg_sys::SignalHandlerForConfigReload));
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(handlers::die));
+        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(handlers::SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             Some(oid) => pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(oid), pg_sys::Oid::INVALID, 0),

@@ -2,6 +2,7 @@
 //!
 //! Everything above it speaks plain Rust values and [`crate::model::Error`]. Nothing here knows what a pipeline is.
 
+pub mod analyze;
 pub mod bgworker;
 pub mod columns_parser;
 pub mod copy;

@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CString;
 
-use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use serde::de::DeserializeOwned;
 

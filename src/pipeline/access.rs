@@ -19,7 +19,7 @@ pub fn require_writable(role: u32, location: &str) -> Result<()> {
 fn require(role: u32, location: &str, needed: &std::ffi::CStr, verb: &str) -> Result<()> {
     let location = Location::parse(location)?;
     let role = Oid::from(role);
-    if location.local_path().is_none() || user::has_role(role, needed) {
+    if !location.is_local() || user::has_role(role, needed) {
         return Ok(());
     }
     let needed = needed.to_string_lossy();

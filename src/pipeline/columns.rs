@@ -40,7 +40,7 @@ fn kind(column: &Column, utc: bool) -> Kind {
         },
         pg_sys::TEXTOID => Kind::Text { max_chars: None },
         pg_sys::VARCHAROID => Kind::Text { max_chars: declared },
-        pg_sys::BPCHAROID if declared.is_some() => Kind::Bpchar { len: declared.unwrap_or(1) },
+        pg_sys::BPCHAROID => Kind::Bpchar { len: declared },
         pg_sys::DATEOID => Kind::Date,
         pg_sys::TIMESTAMPOID if column.typmod < 0 => Kind::Timestamp,
         pg_sys::TIMESTAMPTZOID if column.typmod < 0 => Kind::TimestampTz { utc },
@@ -60,18 +60,16 @@ pub struct Match {
     pub filled: Vec<usize>,
     pub targets: Vec<Target>,
     /// For each target, the file's column.
-    pub mapping: Vec<Option<usize>>,
-    /// The file's columns that staging has none for.
-    pub unknown: Vec<String>,
-}
+    pub mapping: Vec<Option<usize>>,}
 
 pub fn match_header(header: &[String], columns: &[StagingColumn]) -> Match {
     let all: Vec<Target> = columns
         .iter()
         .map(|c| Target { name: c.column.name.clone(), kind: c.kind.clone(), not_null: c.column.not_null })
         .collect();
-    let matched = schema::match_columns(header, &all);
-    let mut result = Match { filled: vec![], targets: vec![], mapping: vec![], unknown: matched.extra };
+    let names: Vec<&str> = columns.iter().map(|c| c.column.name.as_str()).collect();
+    let matched = schema::match_columns(header, &names);
+    let mut result = Match { filled: vec![], targets: vec![], mapping: vec![] };
     for (i, (target, source)) in all.into_iter().zip(matched.mapping).enumerate() {
         if source.is_some() || !columns[i].column.has_default {
             result.filled.push(i);

@@ -45,7 +45,7 @@ pub fn columns(source: &Source, files: &[LandingFile], options: &Options) -> Res
         }
         Ok(batches)
     })?;
-    let columns = infer::infer(&batches);
+    let columns = infer::columns(&batches);
     if columns.is_empty() {
         return Err(nothing());
     }

@@ -21,6 +21,8 @@ use crate::pipeline::columns::match_header;
 use crate::pipeline::read::{Piece, Plan, Read};
 
 pub const LAYER: &str = "raw";
+/// Records that are read back at a time.
+const BATCH_ROWS: usize = 16_384;
 const CORRUPT: &str = "_corrupt_record";
 const RAW: &str = "_raw";
 const FILE: &str = "_file";
@@ -89,7 +91,7 @@ pub fn manifest_of(info: Option<Map<String, Value>>, pipeline: &Pipeline) -> Res
 /// Reads a landing back from the lake.
 pub async fn read_back(table: &Table, version: u64, manifest: Manifest, plan: Plan) -> Result<Read> {
     let mut out = Read { modified: vec![None; manifest.files.len()], ..Read::default() };
-    let mut stream = table.read_version(version).await?;
+    let mut stream = table.read_version(version).await?.batches(BATCH_ROWS, 0);
     let mut part = 0;
     let mut taken = 0u64;
     while let Some(batch) = stream.try_next().await? {

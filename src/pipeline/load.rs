@@ -10,7 +10,7 @@ use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use crate::catalog::{chunks, events, files, layers, pipelines, staging};
-use crate::convert::{Field, Reason, Row, encode_field};
+use crate::convert::{Field, Reason, Row, append_value};
 use crate::format::csv::{Dialect, record_text};
 use crate::model::landing::{Origin, origins};
 use crate::model::pipeline::{Pipeline, Position};
@@ -241,7 +241,7 @@ fn gather(columns: &[StagingColumn], dialect: &Dialect, read: &mut Read, origins
                     let start = asked.len();
                     let reasons = ask(piece, i, columns, &mut readers, &mut asked)?;
                     if reasons.is_empty() {
-                        let (start, end) = (start as u32, asked.len() as u32);
+                        let end = asked.len();
                         push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no });
                         continue;
                     }
@@ -284,17 +284,14 @@ fn ask(
     let mut reasons = Vec::new();
     let matched = &piece.matched;
     for (t, target) in matched.targets.iter().enumerate() {
-        let text = matched.mapping[t].and_then(|column| piece.batch.field(column, row));
+        let text = matched.mapping[t].and_then(|column| piece.batch.text(column, row));
         let Some(text) = text else {
             append_null(out);
             continue;
         };
-        let field_start = out.len();
-        match encode_field(&target.kind, text, out) {
+        match append_value(&target.kind, text, out) {
             Field::Value => {}
-            Field::Null => append_null(out),
             Field::Undecided => {
-                out.truncate(field_start);
                 let index = matched.filled[t];
                 let column = &columns[index].column;
                 let reader = readers[index].get_or_insert_with(|| {

@@ -8,8 +8,8 @@ use crate::pg::copy::Rows;
 #[derive(Debug, Clone, Copy)]
 pub struct RowRef {
     pub buffer: u32,
-    pub start: u32,
-    pub end: u32,
+    pub start: usize,
+    pub end: usize,
     pub row_no: i64,
 }
 
@@ -39,7 +39,7 @@ impl Rows for ChunkRows {
             out.extend_from_slice(&count);
             append_field(out, &chunk_no);
             append_field(out, &row.row_no.to_be_bytes());
-            out.extend_from_slice(&self.buffers[row.buffer as usize][row.start as usize..row.end as usize]);
+            out.extend_from_slice(&self.buffers[row.buffer as usize][row.start..row.end]);
             self.from += 1;
         }
         true

@@ -8,11 +8,15 @@ use serde_json::Value;
 use crate::lake::store::{Credentials, Dir};
 use crate::lake::writing::put_atomic;
 use crate::model::location::Location;
-use crate::model::simulate::{self, Kind};
+use crate::model::simulate::{self, Kind, Plan};
 use crate::model::{Code, Error, Result};
 use crate::pg::{runtime, user};
 use crate::pipeline::access;
 
+/// Event time of a series' first event unless told otherwise, fixed so that the same seed gives the same bytes: 2026-01-01 UTC, in microseconds.
+const START: i64 = 1_767_225_600_000_000;
+/// A file holds the events of one second.
+const FILE_SPAN: i64 = 1_000_000;
 /// Most rows a file may have: what is made is held in memory.
 const MOST_ROWS: i64 = 10_000_000;
 
@@ -39,15 +43,11 @@ pub struct Wanted<'a> {
 
 /// Writes the files; gives their names with rows and bytes.
 pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
-    let kind = match wanted.kind {
-        "transactions" => Kind::Transactions,
-        "shop_events" => Kind::ShopEvents,
-        other => {
-            return Err(Error::new(Code::InvalidParameter, format!("there is no simulation \"{}\"", other.escape_debug()))
-                .detail("The kinds are transactions and shop_events.")
-                .hint("SELECT millrace.simulate('transactions', 'file:///…/landing');"));
-        }
-    };
+    let kind = Kind::from_name(wanted.kind).ok_or_else(|| {
+        Error::new(Code::InvalidParameter, format!("there is no simulation \"{}\"", wanted.kind.escape_debug()))
+            .detail("The kinds are transactions and shop_events.")
+            .hint("SELECT millrace.simulate('transactions', 'file:///…/landing');")
+    })?;
     if wanted.format != "csv" {
         return Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", wanted.format.escape_debug()))
             .detail("This version writes CSV files.")
@@ -83,17 +83,10 @@ pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
         let index = options.first_file + i;
         let name = format!("{}_{}_{index:08}.csv", wanted.kind, wanted.seed);
         let mut content = Vec::new();
-        simulate::csv(
-            kind,
-            &simulate::File {
-                rows: wanted.rows_per_file as u64,
-                seed: wanted.seed as u64,
-                index,
-                start: options.start,
-                bad_ratio: options.bad_ratio,
-            },
-            &mut content,
-        );
+        let start = options.start.map_or(START + index as i64 * FILE_SPAN, |s| s.timestamp_micros());
+        let mut plan = Plan::new(kind, wanted.rows_per_file as u64, wanted.seed as u64, index, start);
+        plan.bad_ratio = options.bad_ratio;
+        simulate::csv(&plan, &mut content);
         let bytes = content.len() as i64;
         let (directory, target) = (directory.clone(), name.clone());
         runtime::wait(async move { put_atomic(&directory, &target, Bytes::from(content)).await })?;

@@ -158,8 +158,7 @@ fn kept_aggregates(pipeline: &Pipeline) -> Result<Vec<Check>> {
     for aggregate in scope::catalog(|| registered::read_of_pipeline(pipeline.id))? {
         let layer = layers::of_aggregate(&aggregate.name);
         checks.extend(attempt(&layer, "computable", || {
-            let staging = relation::by_oid(Oid::from(pipeline.staging))?.map(|r| r.qualified()).unwrap_or_default();
-            let statement = sql::check_statement(&aggregate.plan, &aggregates::names(&aggregate)?, &staging);
+            let statement = sql::check_statement(&aggregate.plan, &aggregates::names(&aggregate)?);
             let differing: Option<i64> = scope::owner(pipeline, || spi::read_value(&statement, vec![]))?;
             Ok(vec![count(&layer, "groups that differ from a recompute", 0, differing.unwrap_or(-1), None)])
         }));
@@ -226,7 +225,7 @@ fn published_layer(pipeline: &Pipeline, layer: &Published) -> Result<Vec<Check>>
         let Some(table) = Table::open(&location, &Credentials::default()).await? else {
             return Err(Error::new(crate::model::Code::Gap, "the published table is gone"));
         };
-        let mut stream = table.scan().await?;
+        let mut stream = table.scan(8_192).await?;
         let mut rows = 0;
         while let Some(batch) = stream.try_next().await? {
             rows += rows_up_to(&batch, done);

@@ -21,7 +21,6 @@ const STEADY: Duration = Duration::from_secs(60);
 const PATIENCE: u32 = 5;
 
 #[pg_guard]
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
     bgworker::begin(Some(duty.database));

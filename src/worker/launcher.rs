@@ -16,7 +16,6 @@ const SOON: Duration = Duration::from_millis(500);
 const LOOKS_AFTER_WAKING: u32 = 6;
 
 #[pg_guard]
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn millrace_launcher_main(_arg: pg_sys::Datum) {
     bgworker::begin(None);
     bgworker::name_session("pg_millrace launcher");

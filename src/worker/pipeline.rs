@@ -16,7 +16,6 @@ use crate::pipeline::scope;
 use crate::worker::database;
 
 #[pg_guard]
-#[unsafe(no_mangle)]
 pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
     bgworker::begin(Some(duty.database));

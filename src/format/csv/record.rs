@@ -25,6 +25,12 @@ pub struct RawBatch {
 }
 
 impl RawBatch {
+    /// A field's text; `None` where it is NULL.
+    pub fn text(&self, column: usize, row: usize) -> Option<&str> {
+        let values = self.fields.columns().get(column)?.as_string_opt::<i32>()?;
+        values.is_valid(row).then(|| values.value(row))
+    }
+
     pub fn rows(&self) -> usize {
         self.fields.num_rows()
     }

@@ -71,6 +71,21 @@ pub struct Table {
 impl Table {
     /// The table at a location; None where there is nothing.
     pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {
+        Table::open_version(location, credentials, None).await
+    }
+
+    /// The table as it was at a version.
+    pub async fn open_at(location: &Location, credentials: &Credentials, version: u64) -> Result<Table> {
+        Table::open_version(location, credentials, Some(version)).await?.ok_or_else(|| {
+            place_error(Code::Gap, format!("there is no version {version} of the Delta table"), &location.display())
+        })
+    }
+
+    async fn open_version(
+        location: &Location,
+        credentials: &Credentials,
+        version: Option<u64>,
+    ) -> Result<Option<Table>> {
         let dir = Dir::at(location, credentials)?;
         if !dir.may_hold_files().await? {
             return Ok(None);
@@ -78,7 +93,7 @@ impl Table {
         // Asked for first because storage's own errors say more than the kernel's.
         let checkpoint = last_checkpoint(&dir).await?;
         let log_store = log_store(&dir)?;
-        match Snapshot::try_new(log_store.as_ref(), None).await {
+        match Snapshot::try_new(log_store.as_ref(), version).await {
             Ok(base) => Table::from_snapshot(dir, log_store, base, checkpoint).map(Some),
             Err(e) if is_no_table(&e) => {
                 if dir.holds_anything().await? {
