@@ -209,7 +209,8 @@ END $$;
 SELECT millrace.create_consumer('answer', 'heart', lease => '1 second');
 DO $$
 DECLARE
-    a record;
+    a       record;
+    new_end timestamptz;
 BEGIN
     SELECT * INTO a FROM millrace.next_chunk('answer', 'heart', worker => 'a');
     FOR i IN 1..5 LOOP
@@ -217,7 +218,8 @@ BEGIN
         PERFORM millrace.extend('answer', 'heart', 1, a.token);
     END LOOP;
     ASSERT NOT EXISTS (SELECT FROM millrace.next_chunk('answer', 'heart', worker => 'b')), 'kept alive';
-    ASSERT millrace.extend('answer', 'heart', 1, a.token, '1 hour') = (SELECT lease_until FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'heart');
+    new_end := millrace.extend('answer', 'heart', 1, a.token, '1 hour');
+    ASSERT (SELECT lease_until FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'heart') = new_end;
     PERFORM pg_sleep(1.1);
     ASSERT NOT EXISTS (SELECT FROM millrace.next_chunk('answer', 'heart', worker => 'b')), 'for an hour';
     PERFORM millrace.extend('answer', 'heart', 1, a.token, '1 millisecond');
