@@ -103,7 +103,13 @@ BEGIN
 END $$;
 
 -- nack: waits, then comes again before later chunks, with a new token and the next attempt; the consumer does not go on meanwhile.
-SELECT millrace.create_consumer('answer', 'retry', backoff => '100 milliseconds', max_backoff => '300 milliseconds');
+SELECT millrace.create_consumer('answer', 'retry', backoff => '10 minutes', max_backoff => '30 minutes');
+CREATE FUNCTION pg_temp.minutes_to_retry() RETURNS numeric LANGUAGE sql AS $$
+    SELECT round(EXTRACT(epoch FROM visible_at - clock_timestamp()) / 60) FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'retry'
+$$;
+CREATE FUNCTION pg_temp.let_time_pass() RETURNS void LANGUAGE sql AS $$
+    UPDATE millrace.delivery SET visible_at = clock_timestamp() WHERE state = 'retry_wait'
+$$;
 DO $$
 DECLARE
     a record;
@@ -114,21 +120,21 @@ BEGIN
     ASSERT millrace.nack('answer', 'retry', 1, a.token, reason => 'no luck') = 'retry_wait';
     SELECT * INTO d FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'retry';
     ASSERT d.state = 'retry_wait' AND d.last_error = 'no luck' AND d.history -> 0 ->> 'reason' = 'no luck' AND d.lease_until IS NULL;
-    ASSERT d.visible_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '100 ms';
+    ASSERT pg_temp.minutes_to_retry() = 10;
     ASSERT NOT EXISTS (SELECT FROM millrace.next_chunk('answer', 'retry')), 'not yet, and nothing else';
     ASSERT mill_test.sqlstate_of(format('SELECT millrace.ack(%L, %L, 1, %L)', 'answer', 'retry', a.token)) = 'MR002', 'given back';
     ASSERT mill_test.sqlstate_of(format('SELECT millrace.nack(%L, %L, 1, %L)', 'answer', 'retry', a.token)) = 'MR002', 'given back';
-    PERFORM pg_sleep(0.11);
+    PERFORM pg_temp.let_time_pass();
     SELECT * INTO b FROM millrace.next_chunk('answer', 'retry');
     ASSERT b.chunk_no = 1 AND b.attempt = 2 AND b.redelivered AND b.token <> a.token AND b.epoch = a.epoch;
     ASSERT mill_test.sqlstate_of(format('SELECT millrace.ack(%L, %L, 1, %L)', 'answer', 'retry', a.token)) = 'MR001', 'the token of the first attempt';
     PERFORM millrace.nack('answer', 'retry', 1);
-    ASSERT (SELECT visible_at > clock_timestamp() + interval '150 ms' FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'retry'), 'doubled';
-    PERFORM pg_sleep(0.21);
+    ASSERT pg_temp.minutes_to_retry() = 20, 'doubled';
+    PERFORM pg_temp.let_time_pass();
     PERFORM millrace.next_chunk('answer', 'retry');
     PERFORM millrace.nack('answer', 'retry', 1);
-    ASSERT (SELECT visible_at < clock_timestamp() + interval '301 ms' FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'retry'), 'capped';
-    PERFORM pg_sleep(0.31);
+    ASSERT pg_temp.minutes_to_retry() = 30, 'capped';
+    PERFORM pg_temp.let_time_pass();
     PERFORM millrace.next_chunk('answer', 'retry');
     PERFORM millrace.nack('answer', 'retry', 1, delay => '0');
     ASSERT (SELECT attempt FROM millrace.next_chunk('answer', 'retry')) = 5, 'delay => 0 comes at once';
@@ -197,4 +203,26 @@ BEGIN
     begun := clock_timestamp();
     ASSERT EXISTS (SELECT FROM millrace.next_chunk('answer', 'one', wait => '30 s'));
     ASSERT clock_timestamp() - begun < interval '5 s';
+END $$;
+
+-- extend: the lease runs on from now, as long as asked or as long as next_chunk gave, and nobody takes over meanwhile.
+SELECT millrace.create_consumer('answer', 'heart', lease => '1 second');
+DO $$
+DECLARE
+    a       record;
+    new_end timestamptz;
+BEGIN
+    SELECT * INTO a FROM millrace.next_chunk('answer', 'heart', worker => 'a');
+    FOR i IN 1..5 LOOP
+        PERFORM pg_sleep(0.3);
+        PERFORM millrace.extend('answer', 'heart', 1, a.token);
+    END LOOP;
+    ASSERT NOT EXISTS (SELECT FROM millrace.next_chunk('answer', 'heart', worker => 'b')), 'kept alive';
+    new_end := millrace.extend('answer', 'heart', 1, a.token, '1 hour');
+    ASSERT (SELECT lease_until FROM millrace.deliveries WHERE stream = 'answer' AND consumer = 'heart') = new_end;
+    PERFORM pg_sleep(1.1);
+    ASSERT NOT EXISTS (SELECT FROM millrace.next_chunk('answer', 'heart', worker => 'b')), 'for an hour';
+    PERFORM millrace.extend('answer', 'heart', 1, a.token, '1 millisecond');
+    PERFORM pg_sleep(0.005);
+    ASSERT (SELECT attempt FROM millrace.next_chunk('answer', 'heart', worker => 'b')) = 2, 'or less, if so asked';
 END $$;

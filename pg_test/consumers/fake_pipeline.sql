@@ -1,5 +1,6 @@
 -- A pipeline without a loader, for tests of consumers: rows in millrace.pipeline and millrace.position, two plain tables,
--- and a function that seals a chunk in the way the loader does. Loaded by a superuser, once, into a test database.
+-- and a function that seals a chunk in the way the loader does. Stopped, so that no worker takes it up.
+-- Loaded by a superuser, once, into a test database.
 CREATE SCHEMA mill_test;
 
 CREATE FUNCTION mill_test.make_pipeline(pipeline text) RETURNS void LANGUAGE plpgsql AS $$
@@ -9,9 +10,9 @@ BEGIN
     EXECUTE format('CREATE TABLE mill_test.%I (_chunk_no bigint NOT NULL, _row_no bigint NOT NULL, amount numeric)', pipeline);
     EXECUTE format('CREATE INDEX ON mill_test.%I (_chunk_no)', pipeline);
     EXECUTE format('CREATE TABLE mill_test.%I (_chunk_no bigint NOT NULL, raw text)', pipeline || '_rejects');
-    INSERT INTO millrace.pipeline (name, owner, source, format, staging, rejects, app_id)
-    VALUES (pipeline, 'postgres', 'file:///nowhere', 'csv',
-            format('mill_test.%I', pipeline)::regclass, format('mill_test.%I', pipeline || '_rejects')::regclass, gen_random_uuid()::text)
+    INSERT INTO millrace.pipeline (name, owner, source, format, staging, rejects, app_id, state)
+    VALUES (pipeline, current_user::regrole, 'file:///nowhere', 'csv',
+            format('mill_test.%I', pipeline)::regclass, format('mill_test.%I', pipeline || '_rejects')::regclass, gen_random_uuid()::text, 'stopped')
     RETURNING id INTO new_id;
     INSERT INTO millrace.position (pipeline_id) VALUES (new_id);
 END

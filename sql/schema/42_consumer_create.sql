@@ -1,6 +1,6 @@
 -- Making and dropping consumers.
 
-CREATE FUNCTION millrace._start_position(pipeline_id integer, argument text, start_at text) RETURNS bigint
+CREATE FUNCTION millrace._start_position(stream text, pipeline_id integer, argument text, start_at text) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,8 +15,14 @@ BEGIN
     -- reads the head with it, and no chunk is sealed before this transaction ends: whatever it reads of the staging table,
     -- a chunk is either at or before the position, and read now, or after it, and handed out later. Never both, never neither.
     -- (A REPEATABLE READ transaction whose snapshot is older than the head gets a serialization failure here, as it must.)
-    -- The row exists from the pipeline's creation, so a stream without chunks is no special case.
+    -- The row exists from the pipeline's creation, so a stream without chunks is no special case; it is gone if the pipeline was
+    -- dropped while this waited.
     SELECT p.head INTO head FROM millrace.position p WHERE p.pipeline_id = _start_position.pipeline_id FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'undefined_object',
+            MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),
+            DETAIL = 'Its pipeline was dropped just now.';
+    END IF;
     SELECT pg_catalog.min(k.chunk_no) INTO oldest FROM millrace.chunk k WHERE k.pipeline_id = _start_position.pipeline_id;
     oldest := coalesce(oldest, head + 1);
 
@@ -49,9 +55,9 @@ BEGIN
     RETURN coalesce(first - 1, head);
 END
 $$;
-COMMENT ON FUNCTION millrace._start_position(integer, text, text) IS
+COMMENT ON FUNCTION millrace._start_position(text, integer, text, text) IS
     'Internal. The chunk after which a consumer starts, for earliest, latest, a chunk_no or a timestamptz; locks the stream to the end of the transaction.';
-REVOKE ALL ON FUNCTION millrace._start_position(integer, text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION millrace._start_position(text, integer, text, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace.create_consumer(
     stream       text,
@@ -105,13 +111,7 @@ BEGIN
         PERFORM millrace._refuse_argument('backoff', 'must not be negative', 'The same goes for max_backoff.');
     END IF;
 
-    -- The pipeline before its position: dropping a pipeline locks them in this order too. Without the lock the
-    -- foreign key would ask for it later, behind our lock on the position.
-    PERFORM FROM millrace.pipeline p WHERE p.id = source.pipeline_id FOR KEY SHARE;
-    IF NOT FOUND THEN
-        PERFORM millrace._resolve_stream(stream);
-    END IF;
-    start := millrace._start_position(source.pipeline_id, 'start_at', start_at);
+    start := millrace._start_position(stream, source.pipeline_id, 'start_at', start_at);
 
     INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
     VALUES (source.pipeline_id, stream, source.layer, consumer, mode, lease, max_attempts, backoff, max_backoff, on_poison, start, start)

@@ -20,55 +20,57 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     right_now timestamptz;
-    found_one record;
-    behind    record;
+    at        bigint := c.acked_through;
+    k         record;
+    d         millrace.delivery;
+    behind    millrace.delivery;
 BEGIN
-    -- One branch a layer, each with the very condition of its partial index. Chunks closed out of turn are passed over.
-    IF c.layer = 'rows' THEN
-        SELECT k.chunk_no, k.row_count AS n, k.sealed_at, d.state, d.worker, d.attempt, d.lease_until, d.visible_at INTO found_one
-        FROM millrace.chunk k LEFT JOIN millrace.delivery d ON d.consumer_id = c.id AND d.chunk_no = k.chunk_no
-        WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no > c.acked_through AND k.row_count > 0
-          AND (d.state IS NULL OR d.state IN ('leased', 'retry_wait', 'pending'))
-        ORDER BY k.chunk_no LIMIT 1;
-    ELSE
-        SELECT k.chunk_no, k.reject_count AS n, k.sealed_at, d.state, d.worker, d.attempt, d.lease_until, d.visible_at INTO found_one
-        FROM millrace.chunk k LEFT JOIN millrace.delivery d ON d.consumer_id = c.id AND d.chunk_no = k.chunk_no
-        WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no > c.acked_through AND k.reject_count > 0
-          AND (d.state IS NULL OR d.state IN ('leased', 'retry_wait', 'pending'))
-        ORDER BY k.chunk_no LIMIT 1;
-    END IF;
+    -- Two probes and not a join: a plan that is kept for any position misjudges the join, and reads all chunks.
+    LOOP
+        -- One branch a layer, each with the very condition of its partial index.
+        IF c.layer = 'rows' THEN
+            SELECT n.chunk_no, n.row_count AS size, n.sealed_at INTO k FROM millrace.chunk n
+            WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > at AND n.row_count > 0 ORDER BY n.chunk_no LIMIT 1;
+        ELSE
+            SELECT n.chunk_no, n.reject_count AS size, n.sealed_at INTO k FROM millrace.chunk n
+            WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > at AND n.reject_count > 0 ORDER BY n.chunk_no LIMIT 1;
+        END IF;
+        EXIT WHEN NOT FOUND;
+        SELECT u.* INTO d FROM millrace.delivery u WHERE u.consumer_id = c.id AND u.chunk_no = k.chunk_no;
+        EXIT WHEN NOT FOUND OR d.state IN ('leased', 'retry_wait', 'pending');
+        -- Closed before its turn.
+        at := k.chunk_no;
+    END LOOP;
     right_now := pg_catalog.clock_timestamp();
 
     -- A redriven chunk goes first, but waiting for its retry it holds up nobody, and there is never a second lease beside a first.
-    IF c.redriven > 0 AND found_one.state IS DISTINCT FROM 'leased' THEN
-        SELECT k.chunk_no, CASE c.layer WHEN 'rows' THEN k.row_count ELSE k.reject_count END AS n, k.sealed_at,
-               d.state, d.worker, d.attempt, d.lease_until, d.visible_at INTO behind
-        FROM millrace.delivery d JOIN millrace.chunk k ON k.pipeline_id = c.pipeline_id AND k.chunk_no = d.chunk_no
-        WHERE d.consumer_id = c.id AND d.chunk_no <= c.acked_through
-          AND (d.state IN ('leased', 'pending') OR d.state = 'retry_wait' AND d.visible_at <= right_now)
-        ORDER BY d.state = 'leased' DESC, d.chunk_no LIMIT 1;
+    IF c.redriven > 0 AND d.state IS DISTINCT FROM 'leased' THEN
+        SELECT u.* INTO behind FROM millrace.delivery u
+        WHERE u.consumer_id = c.id AND u.chunk_no <= c.acked_through
+          AND (u.state IN ('leased', 'pending') OR u.state = 'retry_wait' AND u.visible_at <= right_now)
+        ORDER BY u.state = 'leased' DESC, u.chunk_no LIMIT 1;
         IF FOUND THEN
-            found_one := behind;
+            d := behind;
+            SELECT n.chunk_no, CASE c.layer WHEN 'rows' THEN n.row_count ELSE n.reject_count END AS size, n.sealed_at INTO k
+            FROM millrace.chunk n WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no = d.chunk_no;
         END IF;
     END IF;
 
-    IF found_one.chunk_no IS NULL THEN
-        RETURN;
-    END IF;
-    chunk_no := found_one.chunk_no;
-    row_count := found_one.n;
-    sealed_at := found_one.sealed_at;
-    holder := found_one.worker;
-    lease_until := found_one.lease_until;
+    chunk_no := k.chunk_no;
+    row_count := k.size;
+    sealed_at := k.sealed_at;
+    holder := d.worker;
+    lease_until := d.lease_until;
     action := CASE
-        WHEN found_one.state IS NULL THEN 'first'
-        WHEN found_one.state = 'pending' THEN 'again'
-        WHEN found_one.state = 'retry_wait' THEN CASE WHEN found_one.visible_at <= right_now THEN 'again' END
-        WHEN found_one.lease_until > right_now THEN CASE WHEN found_one.worker = me THEN 'renew' END
+        WHEN k.chunk_no IS NULL THEN NULL
+        WHEN d.state IS NULL THEN 'first'
+        WHEN d.state = 'pending' THEN 'again'
+        WHEN d.state = 'retry_wait' THEN CASE WHEN d.visible_at <= right_now THEN 'again' END
+        WHEN d.lease_until > right_now THEN CASE WHEN d.worker = me THEN 'renew' END
         -- From here on the lease has run out, which is a failed attempt, whoever asks: a worker that dies of its chunk
         -- and comes back by the same name must not be given it for ever.
-        WHEN found_one.attempt >= c.max_attempts THEN 'poison'
-        WHEN found_one.worker = me THEN 'renew_late'
+        WHEN d.attempt >= c.max_attempts THEN 'poison'
+        WHEN d.worker = me THEN 'renew_late'
         ELSE 'take_over'
     END;
 END

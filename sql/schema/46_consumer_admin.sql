@@ -147,7 +147,7 @@ BEGIN
     PERFORM millrace._refuse_null('force', force IS NULL);
     -- The stream is locked before the consumer, as everywhere.
     SELECT * INTO source FROM millrace._resolve_stream(stream);
-    target := millrace._start_position(source.pipeline_id, 'to_position', to_position);
+    target := millrace._start_position(stream, source.pipeline_id, 'to_position', to_position);
     c := millrace._lock_consumer(stream, consumer);
     SELECT d.* INTO open FROM millrace.delivery d
     WHERE d.consumer_id = c.id AND d.state = 'leased' AND d.lease_until > pg_catalog.clock_timestamp()
