@@ -8,6 +8,9 @@ SELECT pg_catalog.pg_extension_config_dump('millrace.aggregate', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.aggregate_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.layer', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.publication', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.consumer', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.consumer_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.delivery', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event_id_seq', '');
 

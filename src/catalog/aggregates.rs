@@ -13,12 +13,11 @@ pub struct Aggregate {
     /// Schema and name of the view; the other relations are named after it.
     pub schema: String,
     pub relation: String,
-    pub query: String,
     pub plan: Plan,
     pub publish: Option<String>,
 }
 
-const AGGREGATE: &str = "SELECT a.name, n.nspname AS schema, c.relname AS relation, a.query, a.plan, a.publish
+const AGGREGATE: &str = "SELECT a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.publish
    FROM millrace.aggregate a
    JOIN pg_catalog.pg_class c ON c.oid = a.view_name
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";

@@ -48,6 +48,11 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
     // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
     let plan = analyze::analyze(query, Oid::from(pipeline.staging))?;
     let names = Names::new(&schema, &relation_name, &plan, publish.is_some())?;
+    if relation_name == "rejects" {
+        return Err(Error::new(Code::InvalidParameter, "an aggregate can't be named \"rejects\"")
+            .detail("The pipeline's stream of rejected rows has that name.")
+            .hint("Choose another name."));
+    }
     if scope::catalog(|| aggregates::exists(pipeline.id, &relation_name))? {
         return Err(Error::new(Code::DuplicateObject, format!("aggregate \"{relation_name}\" already exists"))
             .detail(format!("Pipeline \"{}\" has an aggregate of that name.", pipeline.name))
@@ -106,7 +111,6 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
 
 /// Takes an aggregate off its pipeline and drops its tables and view. The published layer stays as it is.
 pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
-    scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let found = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?.into_iter().find(|a| a.name == name);
     if let Some(aggregate) = &found {
         let statements = sql::drop_statements(&aggregate.plan, &names(aggregate)?);

@@ -299,8 +299,6 @@ pub fn resume(name: &str) -> Result<()> {
 /// Forgets a pipeline. Its tables stay unless `drop_tables`; what it wrote to the lake always stays.
 pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
     let pipeline = lock_own(name, "drop")?;
-    // Waits for a chunk that is being sealed.
-    scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     if drop_tables {
         for aggregate in scope::catalog(|| registered::of_pipeline(pipeline.id))? {
             aggregates::drop(&pipeline, &aggregate.name)?;

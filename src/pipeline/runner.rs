@@ -146,7 +146,7 @@ impl Runner {
 
     /// Loads a version of the raw layer that was committed but not loaded: by a process that died in between, mostly.
     fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
-        let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
+        let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
         let plan = self.plan(pipeline, None)?;
         let (columns, dialect) = (plan.columns.clone(), plan.dialect.clone());
         let definition = pipeline.clone();

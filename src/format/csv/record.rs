@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, BinaryArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
 
 use super::Dialect;
 
