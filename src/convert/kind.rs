@@ -56,7 +56,8 @@ pub enum Field {
     Undecided,
 }
 
-/// Appends the binary form of `text` as COPY wants it, without its length.
+/// Appends the binary form of `text` as COPY wants it, without its length. The text holds no NUL byte: [`super::encode_batch`] has
+/// refused it by then. The database is encoded in UTF-8.
 #[inline]
 pub fn encode_field(kind: &Kind, text: &str, out: &mut Vec<u8>) -> Field {
     let bytes = text.as_bytes();

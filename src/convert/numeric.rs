@@ -234,16 +234,10 @@ mod tests {
             if limit < scale {
                 let up = digits[digits.len() - scale + limit] >= b'5';
                 digits.truncate(digits.len() - scale + limit);
-                let mut i = digits.len();
-                while up {
-                    i -= 1;
-                    if digits[i] == b'9' {
-                        digits[i] = b'0';
-                    } else {
-                        digits[i] += 1;
-                        break;
-                    }
-                }
+                let nines = digits.iter().rev().take_while(|&&d| up && d == b'9').count();
+                let last = digits.len() - nines;
+                digits[last..].fill(b'0');
+                digits[last - 1] += u8::from(up);
             } else {
                 digits.resize(digits.len() + limit - scale, b'0');
             }

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::model::{Code, Result};
+use crate::model::{Code, Result, simulate};
 
 /// A record as a test states it: its fields, or the text of a corrupt one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,6 +331,56 @@ fn reading_can_be_resumed_behind_any_batch() {
             assert_eq!(last.end_byte, batches.last().unwrap().end_byte);
         }
     }
+}
+
+#[test]
+fn what_another_writer_wrote_is_read_as_it_was_meant() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for _ in 0..200 {
+        let escape = if rng.random_bool(0.5) { '\'' } else { '\\' };
+        let dialect = Dialect { quote: b'\'', escape: escape as u8, ..Dialect::default() };
+        let line_end = if rng.random_bool(0.5) { "\n" } else { "\r\n" };
+        let mut file = format!("a,b,c{line_end}");
+        let mut expected = Vec::new();
+        for _ in 0..rng.random_range(1..20) {
+            let mut fields = Vec::new();
+            for i in 0..3 {
+                let value: String = (0..rng.random_range(0..40))
+                    .map(|_| ["a", "é", "'", ",", "\\", "\n", "\r", "\"", " "][rng.random_range(0..9)])
+                    .collect();
+                file.push_str(if i > 0 { "," } else { "" });
+                if rng.random_bool(0.2) {
+                    file.push_str(&dialect.null);
+                    fields.push(None);
+                    continue;
+                }
+                let mut inner = value.replace(escape, &format!("{escape}{escape}"));
+                if escape != '\'' {
+                    inner = inner.replace('\'', &format!("{escape}'"));
+                }
+                file.push_str(&format!("'{inner}'"));
+                fields.push(Some(value));
+            }
+            file.push_str(line_end);
+            expected.push(Row::Good(fields));
+        }
+        assert_eq!(read(&dialect, &file).unwrap().1, expected, "{file:?}");
+    }
+}
+
+#[test]
+fn flaws_of_simulated_files_cost_their_own_rows_only() {
+    let plan = simulate::Plan::new(simulate::Kind::Transactions, 2_000, 9, 0, 0);
+    let [mut clean, mut flawed] = [Vec::new(), Vec::new()];
+    simulate::csv(&plan, &mut clean);
+    simulate::csv(&simulate::Plan { bad_ratio: 0.1, ..plan }, &mut flawed);
+    let (clean, flawed) = (read(&Dialect::default(), &clean).unwrap().1, read(&Dialect::default(), &flawed).unwrap().1);
+    assert_eq!(clean.len(), flawed.len());
+    assert!(clean.iter().all(|row| matches!(row, Row::Good(_))));
+    let corrupt = flawed.iter().filter(|row| matches!(row, Row::Corrupt(_))).count();
+    let same = clean.iter().zip(&flawed).filter(|(a, b)| a == b).count();
+    assert!((100..170).contains(&corrupt), "{corrupt}");
+    assert!((1_750..1_850).contains(&same), "{same}");
 }
 
 #[test]
