@@ -27,8 +27,6 @@ pgrx::pg_module_magic!();
 
 /// Called by Postgres when the library is loaded.
 #[cfg(feature = "pg15")]
-#[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
-#[unsafe(no_mangle)]
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
     worker::init();

@@ -43,8 +43,6 @@ pub struct Relation {
     pub kind: String,
     pub schema: String,
     pub name: String,
-    pub owner: u32,
-    pub row_security: bool,
     pub partition_key: Option<String>,
 }
 
@@ -55,7 +53,7 @@ impl Relation {
 }
 
 const RELATION: &str = "SELECT c.oid::bigint AS oid, c.relkind::text AS kind, n.nspname AS schema, c.relname AS name,
-        c.relowner::bigint AS owner, c.relrowsecurity AS row_security, pg_catalog.pg_get_partkeydef(c.oid) AS partition_key
+        pg_catalog.pg_get_partkeydef(c.oid) AS partition_key
    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 pub fn by_oid(relation: Oid) -> Result<Option<Relation>> {

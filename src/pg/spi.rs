@@ -111,7 +111,8 @@ fn plan(sql: &str, types: &mut [pg_sys::Oid]) -> Result<pg_sys::SPIPlanPtr> {
     let plan = unsafe {
         let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
         if plan.is_null() {
-            return Err(Error::new(Code::Internal, format!("could not prepare a statement: {}", pg_sys::SPI_result)));
+            let code = pg_sys::SPI_result;
+            return Err(Error::new(Code::Internal, format!("could not prepare a statement: {code}")));
         }
         pg_sys::SPI_keepplan(plan);
         plan
@@ -243,9 +244,4 @@ fn first<T: FromDatum>(sql: &str, args: Vec<Arg>, read_only: bool) -> Result<Opt
 /// An identifier, quoted where needed.
 pub fn ident(name: &str) -> String {
     pgrx::spi::quote_identifier(name)
-}
-
-/// A string literal.
-pub fn literal(text: &str) -> String {
-    pgrx::spi::quote_literal(text)
 }
