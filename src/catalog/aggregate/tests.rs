@@ -85,7 +85,8 @@ fn values_seen_before_are_counted_once_and_nulls_never() {
     );
     let merge = merge_statement(&plan, &names(&plan, false), "staging.t");
     assert!(merge.contains(
-        "SELECT DISTINCT x2, k1 FROM input WHERE x2 IS DISTINCT FROM NULL AND x1 ON CONFLICT DO NOTHING RETURNING k1"
+        "SELECT DISTINCT x2 COLLATE \"C\", k1 COLLATE \"C\" FROM input WHERE x2 IS DISTINCT FROM NULL AND x1 \
+         ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING k1"
     ));
     assert!(merge.contains("SELECT 0 AS part, k1, _chunk_no FROM input"));
     assert!(merge.contains("count(*) FILTER (WHERE part = 0), count(*) FILTER (WHERE part = 1)"));
