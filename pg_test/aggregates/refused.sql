@@ -2,7 +2,7 @@
 -- SQLSTATE and a part of the message.
 
 -- name: join
--- error: 0A000 a join is not supported in an aggregate
+-- error: 0A000 a join is not supported in an incremental aggregate
 SELECT s.merchant, count(*) FROM staging.sales s JOIN elsewhere.other o ON o.merchant = s.merchant GROUP BY s.merchant
 
 -- name: join by comma
@@ -262,7 +262,7 @@ SELECT max(event_time + interval '1 day') FROM staging.sales
 SELECT day::text AS day, count(*) FROM staging.sales GROUP BY 1
 
 -- name: two columns of a name
--- error: 42701 two output columns named "count"
+-- error: 42710 two output columns named "count"
 SELECT merchant, count(*), count(amount) FROM staging.sales GROUP BY merchant
 
 -- name: the name of our own column

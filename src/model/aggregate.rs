@@ -256,7 +256,11 @@ impl Plan {
             Function::Sum(a) => (PartialKind::Sum, Some(self.input(&a.sql))),
             Function::Min(a) => (PartialKind::Min, Some(self.input(&a.sql))),
             Function::Max(a) => (PartialKind::Max, Some(self.input(&a.sql))),
-            Function::CountDistinct(a) => (PartialKind::Distinct(self.distinct_set(a, &filter)), None),
+            Function::CountDistinct(a) => {
+                // The filter is applied on the way into the table of distinct values.
+                let kind = PartialKind::Distinct(self.distinct_set(a, &filter));
+                return Reading::Column(self.partial(kind, &None, &None, &call.kept_type, None));
+            }
             Function::Avg(a) => {
                 let argument = Some(self.input(&a.sql));
                 let sum = self.partial(PartialKind::Sum, &argument, &filter, &call.kept_type, None);

@@ -106,7 +106,7 @@ unsafe fn outputs(outside: &Substituted) -> Result<Vec<Output>> {
             rules::check_storable(type_oid, &format!("the output column \"{name}\""))?;
             if outputs.iter().any(|o| o.name == name) {
                 return Err(Error::new(
-                    Code::Postgres(*b"42701"),
+                    Code::DuplicateObject,
                     format!("the aggregate's query has two output columns named \"{name}\""),
                 )
                 .hint("Give each output column a name of its own with AS."));

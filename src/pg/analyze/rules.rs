@@ -18,7 +18,7 @@ const NO_CLOCK: &str = "Filter by time when reading the view, or group by a colu
 
 /// The one error for everything that is not supported; the construct is its subject.
 pub fn refused(construct: &str) -> Error {
-    Error::new(Code::Unsupported, format!("{construct} is not supported in an aggregate"))
+    Error::new(Code::Unsupported, format!("{construct} is not supported in an incremental aggregate"))
 }
 
 #[derive(Clone, Copy, PartialEq)]
