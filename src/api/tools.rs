@@ -3,8 +3,9 @@
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
 
-use crate::api::{Answer, answer, json};
+use crate::api::{answer, json};
 use crate::catalog::pipelines;
 use crate::model::{Code, Error};
 use crate::pg::error::required;
@@ -15,7 +16,7 @@ type CheckRow = (String, String, String, String, bool, Option<String>);
 #[pg_extern(sql = false)]
 fn verify(
     pipeline: Option<&str>,
-) -> Answer<
+) -> Result<
     TableIterator<
         'static,
         (
@@ -27,6 +28,7 @@ fn verify(
             name!(detail, Option<String>),
         ),
     >,
+    ErrorReport,
 > {
     let rows: Vec<CheckRow> = answer((|| {
         let name = required(pipeline, "pipeline")?;
@@ -50,7 +52,7 @@ fn simulate(
     seed: Option<i64>,
     format: Option<&str>,
     options: Option<JsonB>,
-) -> Answer<TableIterator<'static, (name!(file, String), name!(rows, i64), name!(bytes, i64))>> {
+) -> Result<TableIterator<'static, (name!(file, String), name!(rows, i64), name!(bytes, i64))>, ErrorReport> {
     let written = answer((|| {
         let options = json(options);
         simulating::simulate(simulating::Wanted {

@@ -59,6 +59,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
             .hint("Choose another name, or take the old one off with millrace.drop_aggregate."));
     }
     if let Some(location) = publish {
+        plan.check_publishable()?;
         access::require_writable(pipeline.owner, location)?;
         let columns = publish::aggregate_columns(&plan);
         let location = Location::parse(location)?;

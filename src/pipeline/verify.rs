@@ -153,14 +153,25 @@ fn staging(pipeline: &Pipeline) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+#[derive(Deserialize)]
+struct Compared {
+    expected: i64,
+    found: i64,
+    differing: i64,
+}
+
 fn kept_aggregates(pipeline: &Pipeline) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for aggregate in scope::catalog(|| registered::read_of_pipeline(pipeline.id))? {
         let layer = layers::of_aggregate(&aggregate.name);
         checks.extend(attempt(&layer, "computable", || {
             let statement = sql::check_statement(&aggregate.plan, &aggregates::names(&aggregate)?);
-            let differing: Option<i64> = scope::owner(pipeline, || spi::read_value(&statement, vec![]))?;
-            Ok(vec![count(&layer, "groups that differ from a recompute", 0, differing.unwrap_or(-1), None)])
+            let compared: Vec<Compared> = scope::owner(pipeline, || spi::read(&statement, vec![]))?;
+            let Some(c) = compared.first() else { return Ok(vec![]) };
+            Ok(vec![
+                count(&layer, "groups", c.expected, c.found, None),
+                count(&layer, "groups that differ from a recompute", 0, c.differing, None),
+            ])
         }));
     }
     Ok(checks)

@@ -20,6 +20,8 @@ const STEADY: Duration = Duration::from_secs(60);
 /// Looks without a pipeline before the worker ends.
 const PATIENCE: u32 = 5;
 
+#[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
+#[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };

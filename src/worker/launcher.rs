@@ -15,6 +15,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(500);
 const LOOKS_AFTER_WAKING: u32 = 6;
 
+#[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
+#[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn millrace_launcher_main(_arg: pg_sys::Datum) {
     bgworker::begin(None);

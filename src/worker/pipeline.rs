@@ -15,6 +15,8 @@ use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
 use crate::worker::database;
 
+#[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
+#[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
