@@ -148,7 +148,7 @@ fn an_error_is_recorded_and_backed_off_and_the_worker_lives_on() {
     session.execute("ALTER TABLE staging.p RENAME COLUMN id TO renamed");
     land(&landing, "2.csv", b"id\n2\n");
     wait_until("the error shows", SOON, || {
-        session.number("SELECT count(*) FROM millrace.pipelines WHERE name = 'p' AND last_error IS NOT NULL") == 1
+        session.number("SELECT count(*) FROM millrace.pipelines WHERE pipeline = 'p' AND last_error IS NOT NULL") == 1
     });
     let starts = server.log().matches("was terminated").count();
     std::thread::sleep(Duration::from_secs(2));
