@@ -136,8 +136,8 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
         ("DELETE FROM staging.orders", "DELETE"),
         ("SELECT count(*) FROM staging.orders; DROP TABLE staging.orders", "more than one statement"),
     ] {
-        let error =
-            session.refused(&format!("SELECT millrace.create_aggregate('orders', 'a', {})", quote(query)), "0A000");
+        let error = session
+            .refused_with_hint(&format!("SELECT millrace.create_aggregate('orders', 'a', {})", quote(query)), "0A000");
         let said = format!("{} {}", error.message(), error.detail().unwrap_or("")).to_lowercase();
         assert!(said.contains(&named.to_lowercase()), "{named} is not named for {query}: {said}");
     }
