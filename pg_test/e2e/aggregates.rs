@@ -125,7 +125,7 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant ORDER BY 2", "ORDER BY"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant LIMIT 3", "LIMIT"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY ROLLUP (merchant)", "ROLLUP"),
-        ("SELECT merchant, count(*) OVER () FROM staging.orders", "window"),
+        ("SELECT merchant, rank() OVER (ORDER BY count(*)) FROM staging.orders GROUP BY merchant", "window"),
         ("SELECT o.merchant, count(*) FROM staging.orders o JOIN staging.other USING (merchant) GROUP BY 1", "join"),
         ("SELECT merchant, count(*) FROM staging.orders WHERE customer IN (SELECT 'x') GROUP BY merchant", "subquer"),
         ("WITH o AS (SELECT * FROM staging.orders) SELECT merchant, count(*) FROM o GROUP BY merchant", "WITH"),

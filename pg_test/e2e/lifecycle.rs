@@ -145,8 +145,8 @@ fn an_error_is_recorded_and_backed_off_and_the_worker_lives_on() {
     create_pipeline(&mut session, "p", "staging.p", &landing);
     land_and_wait(&mut session, &landing, "1.csv", "staging.p");
 
-    session.execute("ALTER TABLE staging.p RENAME COLUMN id TO renamed");
-    land(&landing, "2.csv", b"id\n2\n");
+    let away = landing.with_extension("away");
+    std::fs::rename(&landing, &away).unwrap();
     wait_until("the error shows", SOON, || {
         session.number("SELECT count(*) FROM millrace.pipelines WHERE pipeline = 'p' AND last_error IS NOT NULL") == 1
     });
@@ -154,7 +154,8 @@ fn an_error_is_recorded_and_backed_off_and_the_worker_lives_on() {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(server.log().matches("was terminated").count(), starts, "a crash loop:\n{}", server.log_tail());
 
-    session.execute("ALTER TABLE staging.p RENAME COLUMN renamed TO id");
+    std::fs::rename(&away, &landing).unwrap();
+    land(&landing, "2.csv", b"id\n2\n");
     wait_until("it recovers by itself", Duration::from_secs(60), || {
         session.number("SELECT count(*) FROM staging.p") == 2
     });
