@@ -131,7 +131,7 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
         ("WITH o AS (SELECT * FROM staging.orders) SELECT merchant, count(*) FROM o GROUP BY merchant", "WITH"),
         ("SELECT merchant, count(*) FILTER (WHERE now() IS NOT NULL) FROM staging.orders GROUP BY merchant", "now"),
         ("SELECT merchant, sum(random()) FROM staging.orders GROUP BY merchant", "random"),
-        ("SELECT DISTINCT merchant FROM staging.orders", "DISTINCT"),
+        ("SELECT DISTINCT merchant, count(*) FROM staging.orders GROUP BY merchant", "DISTINCT"),
         ("SELECT merchant, sum(f) FROM staging.orders GROUP BY merchant", "sum(double precision)"),
         ("DELETE FROM staging.orders", "DELETE"),
         ("SELECT count(*) FROM staging.orders; DROP TABLE staging.orders", "more than one statement"),
