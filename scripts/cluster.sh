@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The private server: `cluster.sh start | stop | status | uri [DATABASE] | psql [DATABASE]`.
+# The private server: `cluster.sh start | stop | status | uri [DATABASE] | env | psql [DATABASE]`.
 # start finds it running or starts it, with the extension in database millrace, and prints the URI as its last line.
 # Local connections come through a directory that only the server's user may enter; TCP is loopback with a password.
 set -euo pipefail
@@ -118,10 +118,11 @@ case ${1:-} in
     stop) stop ;;
     status) if running; then uri; else echo 'not running'; exit 3; fi ;;
     uri) shift; uri "$@" ;;
+    env) echo "export PGHOST=127.0.0.1 PGPORT=$(port) PGUSER=postgres PGPASSWORD=$(password)" ;;
     psql)
         shift
         running || start >/dev/null
         exec "$bin/psql" "$(uri "$@")"
         ;;
-    *) fail "usage: cluster.sh start | stop | status | uri [DATABASE] | psql [DATABASE]" ;;
+    *) fail "usage: cluster.sh start | stop | status | uri [DATABASE] | env | psql [DATABASE]" ;;
 esac

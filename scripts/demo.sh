@@ -85,10 +85,11 @@ done
 ask 'DROP TABLE billing.closing_time'
 wait "$consumer" || true
 consumer=
-show "$seconds"
+[ ! -t 1 ] || show "$seconds"
 
 echo
-echo "Landed $seconds files of $rows transactions: $(ask 'SELECT demo.line()')."
+ask "SELECT format('Landed %s files of %s transactions: %s rows and %s rejects in %s chunks, %s acked, %s published.',
+                   $seconds, demo.n($rows), demo.n(rows), demo.n(rejects), chunks, acked, published) FROM demo.figures"
 echo
 "$bin/psql" -X -P pager=off -P footer=off -d "$uri" \
     -c "SELECT layer, check_name, expected, found, ok FROM millrace.verify('transactions')" \

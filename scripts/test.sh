@@ -6,17 +6,17 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"
 
-suites=${MILLRACE_TESTS:-lint unit e2e isolation regress}
+suites=${MILLRACE_TESTS:-lint unit e2e sql}
 results=()
 failed=0
-run() { # run SUITE COMMAND…
+run() { # run SUITE COMMAND… : a suite may have several commands
     local suite=$1
     shift
     [[ " $suites " == *" $suite "* ]] || return 0
     say "Testing: $suite"
     local begun=$SECONDS
-    if "$@"; then results+=("$suite: ok ($((SECONDS - begun)) s)"); else
-        results+=("$suite: FAILED ($((SECONDS - begun)) s)")
+    if "$@"; then results+=("$*: ok ($((SECONDS - begun)) s)"); else
+        results+=("$*: FAILED ($((SECONDS - begun)) s)")
         failed=1
     fi
 }
@@ -24,15 +24,26 @@ run() { # run SUITE COMMAND…
 e2e() {
     MILLRACE_PYTHON=$VENV/bin/python cargo test --no-default-features --test e2e -- --test-threads="${E2E_THREADS:-2}"
 }
+# Each folder of pg_test with a run.sh: SQL scripts and races, on a private server of their own.
+sql_suites() {
+    [[ " $suites " == *" sql "* ]] || return 0
+    export MILLRACE_HOME=$MILLRACE_HOME-test
+    trap 'scripts/cluster.sh stop' EXIT
+    scripts/cluster.sh start >/dev/null
+    eval "$(scripts/cluster.sh env)"
+    PATH=$(bindir):$PATH
+    local suite
+    for suite in pg_test/*/run.sh; do
+        run sql "$suite"
+    done
+}
 
 scripts/setup.sh
 run lint scripts/lint.sh
 run unit cargo test --no-default-features --lib
-if [[ $suites == *e2e* || $suites == *isolation* || $suites == *regress* ]]; then scripts/install.sh; fi
+case " $suites " in ' lint ' | ' unit ' | ' lint unit ') ;; *) scripts/install.sh ;; esac
 run e2e e2e
-for suite in isolation regress; do
-    if [ -x "pg_test/$suite/run.sh" ]; then run "$suite" "pg_test/$suite/run.sh"; fi
-done
+sql_suites
 say 'Summary'
 printf '%s\n' "${results[@]}"
 exit $failed

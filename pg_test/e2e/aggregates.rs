@@ -54,14 +54,21 @@ const QUERIES: [(&str, &str); 6] = [
     (
         "everything",
         "SELECT merchant, count(*), count(amount) AS amounts, sum(amount), sum(n) AS sum_n, avg(n) AS avg_n, min(amount), max(day),
-                min(day) FILTER (WHERE gender IS NULL) AS first_unknown, max(customer), avg(amount) FILTER (WHERE n > 500) AS big,
-                count(DISTINCT customer) AS customers
+                min(day) FILTER (WHERE gender IS NULL) AS first_unknown, max(customer) AS last_customer,
+                avg(amount) FILTER (WHERE n > 500) AS big, count(DISTINCT customer) AS customers, max(f) AS most
          FROM staging.orders GROUP BY merchant",
     ),
-    ("by_expression", "SELECT date_trunc('month', day) AS month, amount > 100 AS large, count(*), sum(amount * n) AS weighted FROM staging.orders GROUP BY 1, 2"),
+    (
+        "by_expression",
+        "SELECT date_trunc('month', day::timestamp) AS month, amount > 100 AS large, count(*), sum(amount * n) AS weighted
+         FROM staging.orders GROUP BY 1, 2",
+    ),
     ("filtered", "SELECT gender, sum(amount) AS total FROM staging.orders WHERE n > 200 GROUP BY gender"),
-    ("over_all", "SELECT count(*) AS orders, count(DISTINCT merchant) AS merchants, max(amount) AS largest FROM staging.orders"),
-    ("halves", "SELECT merchant, sum(f) AS total, min(f) AS smallest FROM staging.orders GROUP BY merchant"),
+    (
+        "over_all",
+        "SELECT count(*) AS orders, count(DISTINCT merchant) AS merchants, max(amount) AS largest FROM staging.orders",
+    ),
+    ("halves", "SELECT merchant, sum(f::numeric) AS total, min(f) AS smallest FROM staging.orders GROUP BY merchant"),
 ];
 
 #[test]
@@ -115,26 +122,26 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
         ("SELECT merchant, string_agg(customer, ',') FROM staging.orders GROUP BY merchant", "string_agg"),
         ("SELECT merchant, stddev(amount) FROM staging.orders GROUP BY merchant", "stddev"),
         ("SELECT merchant, sum(DISTINCT amount) FROM staging.orders GROUP BY merchant", "DISTINCT"),
-        ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant HAVING count(*) > 1", "HAVING"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant ORDER BY 2", "ORDER BY"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant LIMIT 3", "LIMIT"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY ROLLUP (merchant)", "ROLLUP"),
-        ("SELECT merchant, count(*) OVER () FROM staging.orders", "window"),
+        ("SELECT merchant, rank() OVER (ORDER BY count(*)) FROM staging.orders GROUP BY merchant", "window"),
         ("SELECT o.merchant, count(*) FROM staging.orders o JOIN staging.other USING (merchant) GROUP BY 1", "join"),
         ("SELECT merchant, count(*) FROM staging.orders WHERE customer IN (SELECT 'x') GROUP BY merchant", "subquer"),
         ("WITH o AS (SELECT * FROM staging.orders) SELECT merchant, count(*) FROM o GROUP BY merchant", "WITH"),
-        ("SELECT merchant, count(*) FROM staging.orders WHERE day > now() GROUP BY merchant", "now"),
+        ("SELECT merchant, count(*) FILTER (WHERE now() IS NOT NULL) FROM staging.orders GROUP BY merchant", "now"),
         ("SELECT merchant, sum(random()) FROM staging.orders GROUP BY merchant", "random"),
-        ("SELECT DISTINCT merchant FROM staging.orders", "DISTINCT"),
+        ("SELECT DISTINCT merchant, count(*) FROM staging.orders GROUP BY merchant", "DISTINCT"),
+        ("SELECT merchant, sum(f) FROM staging.orders GROUP BY merchant", "sum(double precision)"),
+        ("DELETE FROM staging.orders", "DELETE"),
+        ("SELECT count(*) FROM staging.orders; DROP TABLE staging.orders", "more than one statement"),
     ] {
-        let error =
-            session.refused(&format!("SELECT millrace.create_aggregate('orders', 'a', {})", quote(query)), "0A000");
+        let error = session
+            .refused_with_hint(&format!("SELECT millrace.create_aggregate('orders', 'a', {})", quote(query)), "0A000");
         let said = format!("{} {}", error.message(), error.detail().unwrap_or("")).to_lowercase();
         assert!(said.contains(&named.to_lowercase()), "{named} is not named for {query}: {said}");
     }
     for (query, state) in [
-        ("DELETE FROM staging.orders", "42601"),
-        ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant; DROP TABLE staging.orders", "42601"),
         ("SELECT merchant, count(nosuch) FROM staging.orders GROUP BY merchant", "42703"),
         ("SELECT merchant, count( FROM", "42601"),
     ] {

@@ -51,7 +51,11 @@ fn chunks_come_in_order_and_the_next_only_after_the_ack() {
     let mut second = stream.other();
     let session = &mut stream.session;
     assert_eq!(session.line(NEXT), "1|1|f|1");
-    assert_eq!(session.line(NEXT), "1|1|f|1", "asked again, the same worker gets the same chunk");
+    assert_eq!(
+        session.line(NEXT),
+        "1|1|t|1",
+        "asked again, the same worker gets the same chunk, and no attempt is charged"
+    );
     assert_eq!(second.line(NEXT), "", "another one gets nothing, and doesn't wait");
     session.execute("SELECT millrace.ack('s', 'c', 1)");
     assert_eq!(second.line(NEXT), "2|1|f|1");
@@ -69,7 +73,7 @@ fn work_that_rolls_back_takes_the_ack_with_it() {
     session.execute("CREATE TABLE work (chunk_no bigint)");
     assert_eq!(session.line(NEXT), "1|1|f|1");
     session.execute("BEGIN; INSERT INTO work VALUES (1); SELECT millrace.ack('s', 'c', 1); ROLLBACK");
-    assert_eq!(session.line(NEXT), "1|1|f|1", "still leased to this worker");
+    assert_eq!(session.line(NEXT), "1|1|t|1", "still leased to this worker");
     session.execute("BEGIN; INSERT INTO work VALUES (1); SELECT millrace.ack('s', 'c', 1); COMMIT");
     assert_eq!(session.line("SELECT * FROM work"), "1");
     assert_eq!(session.line(NEXT), "");

@@ -45,10 +45,10 @@ fn columns_and_types_are_found_out_when_none_are_given() {
     retail::land_file(&landing, &files[0]);
     session.execute(&format!(
         "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('invoices', source => '{}/*.csv', staging => 'staging.invoices', every => NULL);
-         CALL millrace.run('invoices')",
+         SELECT millrace.create_pipeline('invoices', source => '{}/*.csv', staging => 'staging.invoices', every => NULL)",
         crate::server::url(&landing)
     ));
+    session.execute("CALL millrace.run('invoices')");
     let records = session.number("SELECT row_count FROM millrace.chunks");
     assert!(records > 3000, "{records} rows");
     assert_eq!(session.number("SELECT count(*) FROM staging.invoices"), records);

@@ -2,12 +2,12 @@
 
 usage: outsider.py rows LOCATION         the row count and the figures of the invoices in it
        outsider.py groups LOCATION       the aggregate's groups, summed up, and three of them
-       outsider.py commits LOCATION      for each commit that added rows: its txn's appId, version, and its manifest's files
+       outsider.py commits LOCATION      for each commit that added rows: appId and version of its txn
+       outsider.py files LOCATION        what the manifests of all commits list: path, etag, size, records
 """
 
 import json
 import sys
-from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -37,12 +37,12 @@ def rows(location):
 
 
 def groups(location):
-    found = rows_of(location)
-    latest = {row["country"]: row for row in found}
-    if len(latest) != len(found):
-        sys.exit(f"{len(found)} rows for {len(latest)} groups")
-    amount = sum(Decimal(row["amount"]) for row in found)
-    print(f"{sum(row['invoice_lines'] for row in found)}|{len(found)}|{amount.normalize():f}")
+    """The table holds images of changed groups: a group is what its latest chunk says."""
+    latest = {}
+    for row in sorted(rows_of(location), key=lambda row: row["_chunk_no"]):
+        latest[row["country"]] = row
+    amount = sum(Decimal(row["amount"]) for row in latest.values())
+    print(f"{sum(row['invoice_lines'] for row in latest.values())}|{len(latest)}|{amount.normalize():f}")
     for country in ("EIRE", "Germany", "United Kingdom"):
         row = latest[country]
         print(f"{country}|{row['invoice_lines']}|{Decimal(row['amount']).normalize():f}|{row['customers']}")
@@ -52,13 +52,16 @@ def commits(location):
     log = Path(unquote(urlparse(location).path)) / "_delta_log"
     for path in sorted(log.glob("*.json")):
         actions = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        if not any("add" in action for action in actions):
-            continue
-        kinds = Counter(next(iter(action)) for action in actions)
-        txn = next((action["txn"] for action in actions if "txn" in action), {})
-        info = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-        print(json.dumps({"adds": kinds["add"], "txn": txn, "info": info}))
+        if any("add" in action for action in actions):
+            txn = next((action["txn"] for action in actions if "txn" in action), {"appId": "", "version": -1})
+            print(f"{txn['appId']}|{txn['version']}")
+
+
+def files(location):
+    for info in DeltaTable(location).history():
+        for file in info.get("millrace", {}).get("files", []):
+            print(f"{file['path']}|{file['etag']}|{file['size']}|{file['records']}")
 
 
 if __name__ == "__main__":
-    {"rows": rows, "groups": groups, "commits": commits}[sys.argv[1]](sys.argv[2])
+    {"rows": rows, "groups": groups, "commits": commits, "files": files}[sys.argv[1]](sys.argv[2])

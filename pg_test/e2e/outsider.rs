@@ -42,27 +42,34 @@ fn another_delta_reader_finds_the_same_totals_and_the_provenance() {
     assert_provenance(&mut session, &python, &places);
 }
 
-/// Each raw commit lists the landed files; each published one carries its chunk's number.
+/// The raw layer's manifests list each landed file once, as the ledger knows it; the published layers' transactions carry
+/// chunk numbers, increasing to the last one.
 fn assert_provenance(session: &mut Session, python: &str, places: &retail::Places) {
-    let raw = ask(python, "commits", &places.raw).join("\n");
-    for (path, etag, size) in session
-        .rows("SELECT path, etag, size FROM millrace.files WHERE pipeline = 'invoices'")
-        .into_iter()
-        .map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap(), row[2].clone().unwrap()))
-    {
-        let name = path.rsplit('/').next().unwrap();
-        assert_eq!(raw.matches(name).count(), 1, "{name} stands in one manifest");
-        assert!(raw.contains(&etag) && raw.contains(&size), "the manifest has etag and size of {name}");
-    }
-    let chunks = session.number("SELECT count(*) FROM millrace.chunks WHERE pipeline = 'invoices'");
-    for layer in [&places.semi_processed, &places.processed] {
+    let mut manifest = ask(python, "files", &places.raw);
+    manifest.sort();
+    assert_eq!(
+        manifest,
+        session.lines(
+            "SELECT path, etag, size, rows + rejects FROM millrace.files WHERE pipeline = 'invoices' ORDER BY path COLLATE \"C\""
+        )
+    );
+    let head = session.number("SELECT max(chunk_no) FROM millrace.chunks WHERE pipeline = 'invoices'");
+    let mut writers = Vec::new();
+    for layer in [&places.raw, &places.semi_processed, &places.processed] {
         let commits = ask(python, "commits", layer);
-        for chunk_no in 1..=chunks {
-            let version = format!("\"version\": {chunk_no}");
-            assert!(
-                commits.iter().any(|commit| commit.contains(&version) && commit.contains("\"appId\"")),
-                "chunk {chunk_no} of {layer:?}"
-            );
+        let (apps, versions): (Vec<&str>, Vec<i64>) = commits
+            .iter()
+            .map(|line| line.rsplit_once('|').unwrap())
+            .map(|(app, version)| (app, version.parse::<i64>().unwrap()))
+            .unzip();
+        assert!(!apps[0].is_empty() && apps.iter().all(|app| *app == apps[0]), "one writer: {apps:?}");
+        assert!(versions.is_sorted_by(|a, b| a < b), "each transaction is newer: {versions:?}");
+        if layer != &places.raw {
+            assert_eq!(versions.last(), Some(&head));
         }
+        writers.push(apps[0].to_string());
     }
+    writers.sort();
+    writers.dedup();
+    assert_eq!(writers.len(), 3, "each layer has an application id of its own");
 }

@@ -72,8 +72,14 @@ impl Session {
 
     /// A statement that must raise this SQLSTATE, with a detail and a hint for whoever reads it.
     pub fn refused(&mut self, sql: &str, state: &str) -> DbError {
-        let error = self.raises(sql, state);
+        let error = self.refused_with_hint(sql, state);
         assert!(error.detail().is_some_and(|d| !d.is_empty()), "no detail: {sql}\n{error:?}");
+        error
+    }
+
+    /// A statement that must raise this SQLSTATE, with a hint.
+    pub fn refused_with_hint(&mut self, sql: &str, state: &str) -> DbError {
+        let error = self.raises(sql, state);
         assert!(error.hint().is_some_and(|h| !h.is_empty()), "no hint: {sql}\n{error:?}");
         error
     }

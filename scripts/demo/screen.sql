@@ -2,7 +2,7 @@
 CREATE SCHEMA demo;
 
 CREATE VIEW demo.lag AS
-SELECT c.chunk_no, c.sealed_at - max((pg_stat_file(regexp_replace(f.path, '^file://', ''))).modification) AS lag
+SELECT c.chunk_no, c.sealed_at - max(f.modified) AS lag
 FROM millrace.chunks c JOIN millrace.files f USING (pipeline, chunk_no)
 WHERE c.pipeline = 'transactions' AND c.sealed_at > clock_timestamp() - interval '10 s'
 GROUP BY c.chunk_no, c.sealed_at;
@@ -15,7 +15,9 @@ $$ SELECT to_char(coalesce(number, 0), 'FM999,999,999,990') $$;
 
 CREATE VIEW demo.figures AS
 SELECT count(*) AS chunks, coalesce(sum(row_count), 0) AS rows, coalesce(sum(reject_count), 0) AS rejects,
-       coalesce(sum(row_count) FILTER (WHERE sealed_at > clock_timestamp() - interval '5 s') / 5, 0) AS rows_per_second,
+       -- over the last five seconds, or since the first chunk
+       coalesce(sum(row_count) FILTER (WHERE sealed_at > clock_timestamp() - interval '5 s')
+                / greatest(1, least(5, ceil(extract(epoch FROM clock_timestamp() - min(sealed_at))))), 0) AS rows_per_second,
        (SELECT lag FROM demo.lag ORDER BY chunk_no DESC LIMIT 1) AS last_lag,
        (SELECT max(lag) FROM demo.lag) AS worst_lag,
        (SELECT count(*) FROM billing.log) AS acked,
@@ -33,9 +35,9 @@ CREATE FUNCTION demo.screen(title text) RETURNS SETOF text LANGUAGE sql AS $$
     UNION ALL SELECT repeat('-', 78)
     UNION ALL
     SELECT unnest(ARRAY[
-        format('  chunks loaded %12s    rows/s %16s    rejects %10s', demo.n(chunks), demo.n(rows_per_second), demo.n(rejects)),
-        format('  rows loaded   %12s    landed to aggregate %s, at worst %s', demo.n(rows), demo.ms(last_lag), demo.ms(worst_lag)),
-        format('  chunks acked  %12s    published to the lake %s', demo.n(acked), demo.n(published)),
+        format('  chunks loaded %11s    rows/s %21s    rejects %7s', demo.n(chunks), demo.n(rows_per_second), demo.n(rejects)),
+        format('  rows loaded   %11s    landed to aggregate %8s   at worst %7s', demo.n(rows), demo.ms(last_lag), demo.ms(worst_lag)),
+        format('  chunks acked  %11s    published to lake %10s', demo.n(acked), demo.n(published)),
         '',
         '  merchant            average amount    transactions    female customers'])
     FROM demo.figures
