@@ -4,9 +4,12 @@ DECLARE
     role_name text;
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['millrace_monitor', 'millrace_consumer', 'millrace_admin'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) role_name) THEN
+        CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) role_name);
+        BEGIN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role_name);
-        END IF;
+        EXCEPTION WHEN unique_violation OR duplicate_object THEN
+            NULL;  -- another database's CREATE EXTENSION was faster
+        END;
     END LOOP;
 END
 $roles$;

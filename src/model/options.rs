@@ -86,6 +86,11 @@ impl Default for Options {
 
 impl Options {
     pub fn parse(value: &Value) -> Result<Options> {
+        if !value.is_object() {
+            return Err(Error::new(Code::InvalidParameter, "options must be a JSON object")
+                .detail(format!("It is {value}."))
+                .hint("Write options => '{\"settle\": \"2 seconds\"}'."));
+        }
         let options: Options = serde_json::from_value(value.clone()).map_err(|e| explain(value, &e.to_string()))?;
         options.check()?;
         Ok(options)
@@ -123,11 +128,6 @@ impl Options {
 
 /// serde's message names the unknown key and the known ones; say it in our words.
 fn explain(value: &Value, message: &str) -> Error {
-    if !value.is_object() {
-        return Error::new(Code::InvalidParameter, "options must be a JSON object")
-            .detail(format!("It is {value}."))
-            .hint("Write options => '{\"settle\": \"2 seconds\"}'.");
-    }
     if let Some(rest) = message.strip_prefix("unknown field `")
         && let Some((key, known)) = rest.split_once("`, expected ")
     {

@@ -21,9 +21,9 @@ pub struct Column {
     pub can_send: bool,
 }
 
-/// Live columns in order, without system columns.
+/// Live columns in order, without system columns; also of a table that this very statement made.
 pub fn columns(relation: Oid) -> Result<Vec<Column>> {
-    spi::read(
+    spi::query(
         "SELECT a.attname AS name, a.atttypid::bigint AS type_oid,
                 CASE t.typtype WHEN 'd' THEN 0 ELSE a.atttypid::bigint END AS base_oid, a.atttypmod AS typmod,
                 pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, a.attnotnull AS not_null,
