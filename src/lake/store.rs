@@ -124,13 +124,20 @@ impl Dir {
         self.local.as_ref().map(|path| if relative.is_empty() { path.clone() } else { path.join(relative) })
     }
 
-    /// The directory as the Delta library names it.
+    /// The directory as the Delta library names it: its path must be the prefix in the store, whatever users write.
     pub(crate) fn table_url(&self) -> Result<url::Url> {
         let invalid = || place_error(Code::InvalidParameter, "location makes no URL", &self.place());
-        match &self.local {
-            Some(path) => url::Url::from_directory_path(path).map_err(|()| invalid()),
-            None => url::Url::parse(&format!("{}/", self.place().trim_end_matches('/'))).map_err(|_| invalid()),
+        if let Some(path) = &self.local {
+            return url::Url::from_directory_path(path).map_err(|()| invalid());
         }
+        let (scheme, authority) = (self.location.scheme().name(), self.location.authority());
+        let mut url = url::Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| invalid())?;
+        url.path_segments_mut()
+            .map_err(|()| invalid())?
+            .pop_if_empty()
+            .extend(self.prefix.parts().map(|part| part.as_ref().to_owned()))
+            .push("");
+        Ok(url)
     }
 
     /// True where there is such a file.

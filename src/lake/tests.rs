@@ -228,7 +228,7 @@ fn a_missing_or_forbidden_directory_says_so_with_a_hint() {
 
         let closed = temp.path().join("closed");
         fs::create_dir(&closed).unwrap();
-        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
         // the superuser may read everything
         if fs::read_dir(&closed).is_err() {
             let error = Dir::open(&location(&closed), &Default::default()).await.err().unwrap();

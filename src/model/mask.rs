@@ -137,7 +137,7 @@ fn find_sign(text: &str) -> Option<(usize, usize)> {
 
 /// The identifier that ends `text`, past a closing quote or spaces, in lower case and without `-` and `_`.
 fn name_before(text: &str) -> String {
-    let text = text.trim_end_matches(|c: char| c == ' ' || c == '"' || c == '\'' || c == '\\');
+    let text = text.trim_end_matches([' ', '"', '\'', '\\']);
     let start = text
         .rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
         .map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));

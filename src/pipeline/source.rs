@@ -24,8 +24,10 @@ pub struct Source {
 
 impl Source {
     pub fn open(source: &str) -> Result<Source> {
-        let (directory, pattern) = Location::parse(source)?.split_glob();
-        Ok(Source { directory: Dir::at(&directory, &Credentials::default())?, pattern })
+        let location = Location::parse(source)?;
+        let (directory, pattern) =
+            runtime::wait(async move { Dir::resolve(&location, &Credentials::default()).await })?;
+        Ok(Source { directory, pattern })
     }
 
     pub fn list(&self, recursive: bool, settle: Duration) -> Result<Vec<LandingFile>> {

@@ -9,6 +9,7 @@
 mod commit;
 mod data;
 mod features;
+mod files;
 mod log;
 mod rows;
 mod schema;
@@ -18,18 +19,15 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::Utc;
 use deltalake::DeltaTableError;
 use deltalake::kernel::{Add, Snapshot};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
-use futures::stream::{BoxStream, TryStreamExt};
 use object_store::prefix::PrefixStore;
 use serde_json::{Map, Value, json};
 
-use self::log::{Entry, LAST_CHECKPOINT, Lines, MetaData, Protocol, entry_name, parse_entry, row_count};
-use self::rows::Source;
+use self::log::{Entry, LAST_CHECKPOINT, Lines, MetaData, Protocol, entry_name, parse_entry};
 use self::schema::Columns;
 use super::error::{delta_error, format_error, place_error};
 use super::store::{Credentials, Dir};
@@ -71,22 +69,22 @@ pub struct Table {
 impl Table {
     /// The table at a location; None where there is nothing.
     pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {
-        Table::open_version(location, credentials, None).await
+        Table::open_in(Dir::at(location, credentials)?).await
     }
 
     /// The table as it was at a version.
     pub async fn open_at(location: &Location, credentials: &Credentials, version: u64) -> Result<Table> {
-        Table::open_version(location, credentials, Some(version)).await?.ok_or_else(|| {
+        let dir = Dir::at(location, credentials)?;
+        Table::open_version(dir, Some(version)).await?.ok_or_else(|| {
             place_error(Code::Gap, format!("there is no version {version} of the Delta table"), &location.display())
         })
     }
 
-    async fn open_version(
-        location: &Location,
-        credentials: &Credentials,
-        version: Option<u64>,
-    ) -> Result<Option<Table>> {
-        let dir = Dir::at(location, credentials)?;
+    async fn open_in(dir: Dir) -> Result<Option<Table>> {
+        Table::open_version(dir, None).await
+    }
+
+    async fn open_version(dir: Dir, version: Option<u64>) -> Result<Option<Table>> {
         if !dir.may_hold_files().await? {
             return Ok(None);
         }
@@ -118,14 +116,17 @@ impl Table {
         partition_by: &[String],
         description: &str,
     ) -> Result<Table> {
-        let dir = Dir::at(location, credentials)?;
+        Table::create_in(Dir::at(location, credentials)?, schema, partition_by, description).await
+    }
+
+    async fn create_in(dir: Dir, schema: SchemaRef, partition_by: &[String], description: &str) -> Result<Table> {
         let columns = Columns::create(&schema, partition_by)?;
-        if Table::open(location, credentials).await?.is_none() {
+        if Table::open_in(dir.clone()).await?.is_none() {
             let lines = creation(&columns, description)?;
             dir.create_new(&entry_name(0), lines.finish()).await?;
         }
         // Whoever was first, the table is now what its log says.
-        let table = Table::open(location, credentials).await?.ok_or_else(|| {
+        let table = Table::open_in(dir.clone()).await?.ok_or_else(|| {
             place_error(Code::Conflict, "the Delta table was removed while it was created", &dir.place())
         })?;
         if table.columns.partition_by != columns.partition_by {
@@ -239,59 +240,6 @@ impl Table {
         Ok(Some(info))
     }
 
-    /// The rows that a version added.
-    pub async fn read_version(&self, version: u64) -> Result<VersionReader> {
-        let name = entry_name(version);
-        let place = self.dir.place_of(&name);
-        let bytes = self.dir.get(&name).await?.ok_or_else(|| {
-            place_error(Code::Gap, format!("version {version} is not in the log of the Delta table"), &place)
-                .hint("The entry was cleaned up before it was read. Start the pipeline anew from a version that is still there.")
-        })?;
-        VersionReader::new(version, self.source(), parse_entry(&bytes, &place)?)
-    }
-
-    /// The number of rows in the table, from the statistics of its files (and from a file itself where it has none).
-    pub async fn count_rows(&self) -> Result<u64> {
-        let source = self.source();
-        let mut rows = 0;
-        for add in self.read_live().await?.values() {
-            source.check(add)?;
-            rows += match row_count(add) {
-                Some(rows) => rows,
-                None => source.count(add).await?,
-            };
-        }
-        Ok(rows)
-    }
-
-    /// All rows of the table, in batches of at most `batch_rows`, in no order.
-    pub async fn scan(&self, batch_rows: usize) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let source = self.source();
-        let files: Vec<Add> = self.read_live().await?.into_values().collect();
-        for add in &files {
-            source.check(add)?;
-        }
-        Ok(source.batches(files, batch_rows, 0))
-    }
-
-    /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
-    pub async fn maintain(&mut self) -> Result<()> {
-        let last = self.checkpoint.map_or(0, |version| version / CHECKPOINT_EVERY);
-        if self.version / CHECKPOINT_EVERY <= last {
-            return Ok(());
-        }
-        features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
-        let failed = |e: DeltaTableError| delta_error(&e, "write a checkpoint of the Delta table", &self.dir.place());
-        let base = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
-        let scan = base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
-        let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
-        self.on_blocking_thread(move || snapshot.checkpoint(engine.as_ref(), None).map(drop))
-            .await?
-            .map_err(|e| format_error(&e, "write a checkpoint of the Delta table", &self.dir.place()))?;
-        self.checkpoint = Some(self.version);
-        Ok(())
-    }
-
     /// The kernel blocks while it waits for storage; tasks must not.
     async fn on_blocking_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         tokio::task::spawn_blocking(work)
@@ -303,20 +251,15 @@ impl Table {
         self.base_txns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn source(&self) -> Source {
-        Source { dir: self.dir.clone(), columns: self.columns.clone() }
-    }
-
     /// Moves the snapshot to the next version.
     fn apply(&mut self, version: u64, entry: Entry) -> Result<()> {
-        let protocol = entry.protocol.as_ref().unwrap_or(&self.protocol);
-        let metadata = entry.metadata.as_ref().unwrap_or(&self.metadata);
         if entry.protocol.is_some() || entry.metadata.is_some() {
-            features::check_read(protocol, metadata, &self.dir.place())?;
+            let protocol = entry.protocol.unwrap_or_else(|| self.protocol.clone());
+            let metadata = entry.metadata.unwrap_or_else(|| self.metadata.clone());
+            features::check_read(&protocol, &metadata, &self.dir.place())?;
             self.columns = Arc::new(Columns::from_delta(&metadata.schema_string, &metadata.partition_columns)?);
+            (self.protocol, self.metadata) = (protocol, metadata);
         }
-        self.protocol = entry.protocol.unwrap_or_else(|| self.protocol.clone());
-        self.metadata = entry.metadata.unwrap_or_else(|| self.metadata.clone());
         self.txns.extend(entry.txns.into_iter().map(|txn| (txn.app_id, txn.version)));
         if let Some(live) = &mut self.live {
             for remove in &entry.removes {
@@ -334,49 +277,6 @@ impl Table {
         let checkpoint = last_checkpoint(&self.dir).await?;
         *self = Table::from_snapshot(self.dir.clone(), self.log_store.clone(), base, checkpoint)?;
         Ok(())
-    }
-
-    /// The files of this version, kept from now on.
-    async fn live_files(&mut self) -> Result<&BTreeMap<String, Add>> {
-        let live = match self.live.take() {
-            Some(live) => live,
-            None => self.read_live().await?,
-        };
-        let source = self.source();
-        for add in live.values() {
-            source.check(add)?;
-        }
-        Ok(self.live.insert(live))
-    }
-
-    async fn read_live(&self) -> Result<BTreeMap<String, Add>> {
-        if let Some(live) = &self.live {
-            return Ok(live.clone());
-        }
-        let failed = |e: DeltaTableError| delta_error(&e, "read the files of the Delta table", &self.dir.place());
-        let newer;
-        let snapshot = if self.base.version() == self.version {
-            &self.base
-        } else {
-            newer = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
-            &newer
-        };
-        let mut live = BTreeMap::new();
-        let mut views = snapshot.file_views(self.log_store.as_ref(), None);
-        while let Some(view) = views.try_next().await.map_err(failed)? {
-            let add = Add {
-                path: view.path().into_owned(),
-                partition_values: view.partition_values_map(),
-                size: view.size(),
-                modification_time: view.modification_time(),
-                data_change: true,
-                stats: view.num_records().map(|rows| json!({ "numRecords": rows }).to_string()),
-                deletion_vector: view.deletion_vector_descriptor(),
-                ..Default::default()
-            };
-            live.insert(add.path.clone(), add);
-        }
-        Ok(live)
     }
 
     /// A log that lost its newest entry belongs to a table that was removed; writing on would make a log with a hole.

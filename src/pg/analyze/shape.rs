@@ -148,6 +148,7 @@ unsafe fn check_tables(query: &pg_sys::Query, staging: pg_sys::Oid) -> Result<()
                     relation_name((*table).relid)?
                 ),
             )
+            .detail("Only rows that the pipeline loads can be followed.")
             .hint(
                 "Name the pipeline's staging table in FROM, or create the aggregate on the other table's pipeline.",
             ));

@@ -1,0 +1,117 @@
+//! The rows and files of a table's present version, or of one version alone, and the checkpoint.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use deltalake::DeltaTableError;
+use deltalake::kernel::{Add, Snapshot};
+use futures::stream::{BoxStream, TryStreamExt};
+use serde_json::json;
+
+use super::log::{entry_name, parse_entry, row_count};
+use super::rows::{Source, VersionReader};
+use super::{CHECKPOINT_EVERY, Table, features};
+use crate::lake::error::{delta_error, format_error, place_error};
+use crate::model::{Code, Result};
+
+impl Table {
+    /// The rows that a version added.
+    pub async fn read_version(&self, version: u64) -> Result<VersionReader> {
+        let name = entry_name(version);
+        let place = self.dir.place_of(&name);
+        let bytes = self.dir.get(&name).await?.ok_or_else(|| {
+            place_error(Code::Gap, format!("version {version} is not in the log of the Delta table"), &place)
+                .hint("The entry was cleaned up before it was read. Start the pipeline anew from a version that is still there.")
+        })?;
+        VersionReader::new(version, self.source(), parse_entry(&bytes, &place)?)
+    }
+
+    /// The number of rows in the table, from the statistics of its files (and from a file itself where it has none).
+    pub async fn count_rows(&self) -> Result<u64> {
+        let source = self.source();
+        let mut rows = 0;
+        for add in self.read_live().await?.values() {
+            source.check(add)?;
+            rows += match row_count(add) {
+                Some(rows) => rows,
+                None => source.count(add).await?,
+            };
+        }
+        Ok(rows)
+    }
+
+    /// All rows of the table, in batches of at most `batch_rows`, in no order.
+    pub async fn scan(&self, batch_rows: usize) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let source = self.source();
+        let files: Vec<Add> = self.read_live().await?.into_values().collect();
+        for add in &files {
+            source.check(add)?;
+        }
+        Ok(source.batches(files, batch_rows, 0))
+    }
+
+    /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
+    pub async fn maintain(&mut self) -> Result<()> {
+        let last = self.checkpoint.map_or(0, |version| version / CHECKPOINT_EVERY);
+        if self.version / CHECKPOINT_EVERY <= last {
+            return Ok(());
+        }
+        features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
+        let failed = |e: DeltaTableError| delta_error(&e, "write a checkpoint of the Delta table", &self.dir.place());
+        let base = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+        let scan = base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
+        let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
+        self.on_blocking_thread(move || snapshot.checkpoint(engine.as_ref(), None).map(drop))
+            .await?
+            .map_err(|e| format_error(&e, "write a checkpoint of the Delta table", &self.dir.place()))?;
+        self.checkpoint = Some(self.version);
+        Ok(())
+    }
+
+    /// The files of this version, kept from now on.
+    pub(super) async fn live_files(&mut self) -> Result<&BTreeMap<String, Add>> {
+        let live = match self.live.take() {
+            Some(live) => live,
+            None => self.read_live().await?,
+        };
+        let source = self.source();
+        for add in live.values() {
+            source.check(add)?;
+        }
+        Ok(self.live.insert(live))
+    }
+
+    async fn read_live(&self) -> Result<BTreeMap<String, Add>> {
+        if let Some(live) = &self.live {
+            return Ok(live.clone());
+        }
+        let failed = |e: DeltaTableError| delta_error(&e, "read the files of the Delta table", &self.dir.place());
+        let newer;
+        let snapshot = if self.base.version() == self.version {
+            &self.base
+        } else {
+            newer = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+            &newer
+        };
+        let mut live = BTreeMap::new();
+        let mut views = snapshot.file_views(self.log_store.as_ref(), None);
+        while let Some(view) = views.try_next().await.map_err(failed)? {
+            let add = Add {
+                path: view.path().into_owned(),
+                partition_values: view.partition_values_map(),
+                size: view.size(),
+                modification_time: view.modification_time(),
+                data_change: true,
+                stats: view.num_records().map(|rows| json!({ "numRecords": rows }).to_string()),
+                deletion_vector: view.deletion_vector_descriptor(),
+                ..Default::default()
+            };
+            live.insert(add.path.clone(), add);
+        }
+        Ok(live)
+    }
+
+    fn source(&self) -> Source {
+        Source { dir: self.dir.clone(), columns: self.columns.clone() }
+    }
+}
