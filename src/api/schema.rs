@@ -6,8 +6,16 @@ extension_sql_file!("../../sql/schema/01_roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/schema/10_pipeline_tables.sql", name = "pipeline_tables", requires = ["roles"]);
 extension_sql_file!("../../sql/schema/30_functions.sql", name = "functions", requires = ["pipeline_tables"]);
 extension_sql_file!("../../sql/schema/40_consumer_tables.sql", name = "consumer_tables", requires = ["functions"]);
-extension_sql_file!("../../sql/schema/41_consumer_lookup.sql", name = "consumer_lookup", requires = ["consumer_tables"]);
-extension_sql_file!("../../sql/schema/42_consumer_create.sql", name = "consumer_create", requires = ["consumer_lookup"]);
+extension_sql_file!(
+    "../../sql/schema/41_consumer_lookup.sql",
+    name = "consumer_lookup",
+    requires = ["consumer_tables"]
+);
+extension_sql_file!(
+    "../../sql/schema/42_consumer_create.sql",
+    name = "consumer_create",
+    requires = ["consumer_lookup"]
+);
 extension_sql_file!("../../sql/schema/43_consumer_claim.sql", name = "consumer_claim", requires = ["consumer_create"]);
 extension_sql_file!("../../sql/schema/44_consumer_answer.sql", name = "consumer_answer", requires = ["consumer_claim"]);
 extension_sql_file!("../../sql/schema/45_consumer_views.sql", name = "consumer_views", requires = ["consumer_answer"]);

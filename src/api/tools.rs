@@ -1,9 +1,9 @@
 //! Functions that look and try out: verify, simulate, lineage.
 
-use pgrx::iter::TableIterator;
-use pgrx::prelude::*;
 use pgrx::JsonB;
+use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
 
 use crate::api::{answer, json};
 use crate::catalog::pipelines;
@@ -13,6 +13,8 @@ use crate::pipeline::{define, scope, simulate as simulating, verify as verifying
 
 type CheckRow = (String, String, String, String, bool, Option<String>);
 
+// pgrx resolves the columns from the signature as written: no alias can stand in for it.
+#[allow(clippy::type_complexity)]
 #[pg_extern(sql = false)]
 fn verify(
     pipeline: Option<&str>,

@@ -33,8 +33,10 @@ pub fn read_of_pipeline(pipeline_id: i32) -> Result<Vec<Aggregate>> {
 
 /// How many are registered, also those whose view is gone.
 pub fn count(pipeline_id: i32) -> Result<i64> {
-    let n: Option<i64> =
-        spi::value("SELECT pg_catalog.count(*) FROM millrace.aggregate WHERE pipeline_id = $1", vec![pipeline_id.into()])?;
+    let n: Option<i64> = spi::value(
+        "SELECT pg_catalog.count(*) FROM millrace.aggregate WHERE pipeline_id = $1",
+        vec![pipeline_id.into()],
+    )?;
     Ok(n.unwrap_or(0))
 }
 
@@ -74,5 +76,8 @@ pub fn insert(new: New<'_>) -> Result<()> {
 }
 
 pub fn delete(pipeline_id: i32, name: &str) -> Result<u64> {
-    spi::execute("DELETE FROM millrace.aggregate WHERE pipeline_id = $1 AND name = $2", vec![pipeline_id.into(), name.into()])
+    spi::execute(
+        "DELETE FROM millrace.aggregate WHERE pipeline_id = $1 AND name = $2",
+        vec![pipeline_id.into(), name.into()],
+    )
 }

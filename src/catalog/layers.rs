@@ -22,7 +22,10 @@ pub fn insert(pipeline_id: i32, layer: &str, location: &str, from_chunk: i64) ->
 }
 
 pub fn delete(pipeline_id: i32, layer: &str) -> Result<()> {
-    spi::execute("DELETE FROM millrace.layer WHERE pipeline_id = $1 AND layer = $2", vec![pipeline_id.into(), layer.into()])?;
+    spi::execute(
+        "DELETE FROM millrace.layer WHERE pipeline_id = $1 AND layer = $2",
+        vec![pipeline_id.into(), layer.into()],
+    )?;
     Ok(())
 }
 
@@ -66,7 +69,13 @@ pub fn pending(pipeline_id: i32, most_rows: i64) -> Result<Vec<Pending>> {
 }
 
 /// Notes that the chunks of a layer up to `last` are in the lake.
-pub fn record_done(pipeline_id: i32, layer: &str, last: i64, delta_version: Option<i64>, rows: &[(i64, i64)]) -> Result<()> {
+pub fn record_done(
+    pipeline_id: i32,
+    layer: &str,
+    last: i64,
+    delta_version: Option<i64>,
+    rows: &[(i64, i64)],
+) -> Result<()> {
     spi::execute(
         "UPDATE millrace.publication p
             SET state = 'done', delta_version = $4, rows = COALESCE(c.rows, 0), error = NULL, retry_at = NULL,
@@ -89,7 +98,14 @@ pub fn record_done(pipeline_id: i32, layer: &str, last: i64, delta_version: Opti
 }
 
 /// Notes that publishing failed; it is tried again after a wait.
-pub fn record_failed(pipeline_id: i32, layer: &str, first: i64, last: i64, error: &Error, first_wait_ms: i64) -> Result<()> {
+pub fn record_failed(
+    pipeline_id: i32,
+    layer: &str,
+    first: i64,
+    last: i64,
+    error: &Error,
+    first_wait_ms: i64,
+) -> Result<()> {
     spi::execute(
         "UPDATE millrace.publication
             SET attempts = attempts + 1, error = $5,

@@ -7,7 +7,8 @@ use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::spi;
 
-const DEFINITION: &str = "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
+const DEFINITION: &str =
+    "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
         options, settings, app_id, state, state_reason
    FROM millrace.pipeline";
@@ -48,10 +49,8 @@ pub fn active_ids() -> Result<Vec<i32>> {
     struct Id {
         id: i32,
     }
-    let rows: Vec<Id> = spi::read(
-        "SELECT id FROM millrace.pipeline WHERE state = 'active' AND every IS NOT NULL ORDER BY id",
-        vec![],
-    )?;
+    let rows: Vec<Id> =
+        spi::read("SELECT id FROM millrace.pipeline WHERE state = 'active' AND every IS NOT NULL ORDER BY id", vec![])?;
     Ok(rows.into_iter().map(|r| r.id).collect())
 }
 
@@ -150,7 +149,8 @@ pub fn record_failure(id: i32, error: &Error, first_wait_ms: i64) -> Result<i32>
 }
 
 pub fn position(id: i32) -> Result<Option<Position>> {
-    Ok(spi::read("SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1", vec![id.into()])?.pop())
+    Ok(spi::read("SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1", vec![id.into()])?
+        .pop())
 }
 
 /// The position, locked to commit: whoever holds it seals the next chunk.

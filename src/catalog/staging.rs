@@ -36,7 +36,8 @@ pub fn create(schema: &str, name: &str, columns: &str) -> Result<Relation> {
     spi::execute_once(&format!(
         "CREATE INDEX ON {table} USING brin (_chunk_no) WITH (pages_per_range = 16, autosummarize = on)"
     ))?;
-    let created = relation::by_name(schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))?;
+    let created =
+        relation::by_name(schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))?;
     ensure_partition(&created, 1)?;
     Ok(created)
 }
@@ -97,7 +98,9 @@ pub fn check_existing(table: &Relation, wanted: Option<&[(String, String)]>) -> 
     for (name, type_name) in wanted.unwrap_or_default() {
         match columns.iter().find(|c| &c.name == name) {
             Some(c) if &c.type_name == type_name => {}
-            Some(c) => return Err(misfit(format!("Its column {name} is {}, and columns says {type_name}.", c.type_name))),
+            Some(c) => {
+                return Err(misfit(format!("Its column {name} is {}, and columns says {type_name}.", c.type_name)));
+            }
             None => return Err(misfit(format!("It has no column {name} {type_name}, which columns names."))),
         }
     }

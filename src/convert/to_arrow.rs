@@ -113,7 +113,8 @@ impl Batch {
 
     pub fn finish(self) -> Result<RecordBatch> {
         let arrays = self.builders.into_iter().map(Builder::finish).collect();
-        RecordBatch::try_new(self.schema, arrays).map_err(|e| Error::new(Code::Internal, format!("rows do not fit: {e}")))
+        RecordBatch::try_new(self.schema, arrays)
+            .map_err(|e| Error::new(Code::Internal, format!("rows do not fit: {e}")))
     }
 }
 
@@ -141,9 +142,9 @@ impl Builder {
             DataType::Float32 => Builder::Float32(Float32Builder::with_capacity(n)),
             DataType::Float64 => Builder::Float64(Float64Builder::with_capacity(n)),
             DataType::Date32 => Builder::Date(Date32Builder::with_capacity(n)),
-            DataType::Timestamp(_, zone) => Builder::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(n).with_timezone_opt(zone.clone()),
-            ),
+            DataType::Timestamp(_, zone) => {
+                Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(n).with_timezone_opt(zone.clone()))
+            }
             DataType::Decimal128(p, s) => Builder::Decimal(
                 Decimal128Builder::with_capacity(n).with_data_type(DataType::Decimal128(*p, *s)),
                 *p,

@@ -84,7 +84,8 @@ mod tests {
             done: true,
             columns: vec![],
         };
-        let first: Vec<i64> = origins(&[part("a", 3), part("b", 0), part("c", 2)]).iter().map(|o| o.first_row_no).collect();
+        let first: Vec<i64> =
+            origins(&[part("a", 3), part("b", 0), part("c", 2)]).iter().map(|o| o.first_row_no).collect();
         assert_eq!(first, [1, 4, 4]);
     }
 }

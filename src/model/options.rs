@@ -112,9 +112,12 @@ impl Options {
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
-                return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" must be one ASCII character"))
-                    .detail(format!("It is {c:?}."))
-                    .hint("Line ends and NUL can't be used either."));
+                return Err(Error::new(
+                    Code::InvalidParameter,
+                    format!("option \"{name}\" must be one ASCII character"),
+                )
+                .detail(format!("It is {c:?}."))
+                .hint("Line ends and NUL can't be used either."));
             }
         }
         if self.delimiter == self.quote || self.delimiter == escape {
@@ -170,7 +173,7 @@ pub mod duration {
             })
             .collect();
         let words: Vec<&str> = spaced.split_whitespace().collect();
-        if words.is_empty() || words.len() % 2 != 0 {
+        if words.is_empty() || !words.len().is_multiple_of(2) {
             return None;
         }
         let mut seconds = 0.0;
@@ -204,7 +207,9 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, millis) in [("500 ms", 500), ("2 seconds", 2_000), ("1 minute", 60_000), ("1h 30min", 5_400_000), ("100ms", 100)] {
+        for (text, millis) in
+            [("500 ms", 500), ("2 seconds", 2_000), ("1 minute", 60_000), ("1h 30min", 5_400_000), ("100ms", 100)]
+        {
             assert_eq!(duration::parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "2", "two seconds", "-1 s", "1 fortnight"] {
@@ -220,7 +225,13 @@ mod tests {
 
     #[test]
     fn values_that_make_no_sense_are_refused() {
-        for bad in [json!({"max_rows_per_chunk": 0}), json!({"delimiter": "\n"}), json!({"delimiter": "\""}), json!([1]), json!({"settle": "soon"})] {
+        for bad in [
+            json!({"max_rows_per_chunk": 0}),
+            json!({"delimiter": "\n"}),
+            json!({"delimiter": "\""}),
+            json!([1]),
+            json!({"settle": "soon"}),
+        ] {
             let e = Options::parse(&bad).unwrap_err();
             assert!(e.detail.is_some() && e.hint.is_some(), "{bad}");
         }

@@ -52,7 +52,9 @@ pub fn begin(database: Option<u32>) {
         pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(handlers::SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
-            Some(oid) => pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(oid), pg_sys::Oid::INVALID, 0),
+            Some(oid) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(pg_sys::Oid::from(oid), pg_sys::Oid::INVALID, 0)
+            }
             None => pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0),
         }
     }
@@ -63,7 +65,14 @@ pub fn name_session(name: &str) {
     let Ok(value) = std::ffi::CString::new(name) else { return };
     let set = |name: &CStr, value: *const c_char| {
         // SAFETY: both strings live across the call.
-        unsafe { pg_sys::SetConfigOption(name.as_ptr(), value, pg_sys::GucContext::PGC_USERSET, pg_sys::GucSource::PGC_S_SESSION) }
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value,
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+            )
+        }
     };
     set(c"application_name", value.as_ptr());
     // A limit meant for clients must not end a long load.

@@ -23,7 +23,8 @@ fn malformed(columns: &str, detail: String) -> Error {
 
 /// Parses `columns`; refuses anything that is more than a list of columns.
 pub fn parse(columns: &str) -> Result<Vec<Declared>> {
-    let text = CString::new(format!("CREATE TABLE t ({columns}\n)")).map_err(|_| malformed(columns, "It holds NUL.".into()))?;
+    let text = CString::new(format!("CREATE TABLE t ({columns}\n)"))
+        .map_err(|_| malformed(columns, "It holds NUL.".into()))?;
     let declared = subtransaction::run(|| {
         // SAFETY: the tree is palloc'ed by the parser and read at once; every node is checked before it is cast.
         unsafe {

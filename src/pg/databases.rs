@@ -21,7 +21,9 @@ pub fn connectable() -> Vec<u32> {
                 found.push((*database).oid.to_u32());
             }
         }
-        (*(*scan).rs_rd).rd_tableam.as_ref().and_then(|am| am.scan_end).map(|end| end(scan));
+        if let Some(end) = (*(*scan).rs_rd).rd_tableam.as_ref().and_then(|am| am.scan_end) {
+            end(scan)
+        }
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
     }
     found

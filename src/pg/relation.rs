@@ -61,5 +61,6 @@ pub fn by_oid(relation: Oid) -> Result<Option<Relation>> {
 }
 
 pub fn by_name(schema: &str, name: &str) -> Result<Option<Relation>> {
-    Ok(spi::query(&format!("{RELATION} WHERE n.nspname = $1 AND c.relname = $2"), vec![schema.into(), name.into()])?.pop())
+    Ok(spi::query(&format!("{RELATION} WHERE n.nspname = $1 AND c.relname = $2"), vec![schema.into(), name.into()])?
+        .pop())
 }

@@ -106,7 +106,8 @@ fn plan(sql: &str, types: &mut [pg_sys::Oid]) -> Result<pg_sys::SPIPlanPtr> {
     if let Some(plan) = PLANS.with_borrow(|plans| plans.get(sql).copied()) {
         return Ok(plan);
     }
-    let text = CString::new(sql).map_err(|_| Error::new(Code::InvalidParameter, "a statement holds a NUL character"))?;
+    let text =
+        CString::new(sql).map_err(|_| Error::new(Code::InvalidParameter, "a statement holds a NUL character"))?;
     // SAFETY: text and types live across the call; SPI_keepplan moves the plan out of the connection's memory.
     let plan = unsafe {
         let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
@@ -183,7 +184,8 @@ pub fn execute(sql: &str, args: Vec<Arg>) -> Result<u64> {
 /// Runs one or more statements that are used once, without arguments: DDL.
 pub fn execute_once(sql: &str) -> Result<()> {
     let _connection = Connection::open()?;
-    let text = CString::new(sql).map_err(|_| Error::new(Code::InvalidParameter, "a statement holds a NUL character"))?;
+    let text =
+        CString::new(sql).map_err(|_| Error::new(Code::InvalidParameter, "a statement holds a NUL character"))?;
     // SAFETY: the text lives across the call.
     let code = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
     if code < 0 {

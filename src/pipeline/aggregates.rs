@@ -18,8 +18,11 @@ use crate::pipeline::{access, publish, scope};
 pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
     let found = aggregates::of_pipeline(pipeline.id)?;
     if (found.len() as i64) < aggregates::count(pipeline.id)? {
-        return Err(Error::new(Code::WrongState, format!("the view of an aggregate of pipeline \"{}\" is gone", pipeline.name))
-            .hint("Take the aggregate off the pipeline with millrace.drop_aggregate, then create it anew."));
+        return Err(Error::new(
+            Code::WrongState,
+            format!("the view of an aggregate of pipeline \"{}\" is gone", pipeline.name),
+        )
+        .hint("Take the aggregate off the pipeline with millrace.drop_aggregate, then create it anew."));
     }
     Ok(found)
 }
@@ -69,7 +72,8 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let head = position.map_or(0, |p| p.head);
     let (view, state) = scope::owner(pipeline, || {
-        let taken: Option<String> = spi::value(sql::taken_statement(), vec![schema.as_str().into(), names.relations(&plan).into()])?;
+        let taken: Option<String> =
+            spi::value(sql::taken_statement(), vec![schema.as_str().into(), names.relations(&plan).into()])?;
         if let Some(taken) = taken {
             return Err(sql::taken_error(&names, &taken));
         }

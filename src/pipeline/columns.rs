@@ -32,10 +32,7 @@ fn kind(column: &Column, utc: bool) -> Kind {
         pg_sys::FLOAT8OID => Kind::Float8,
         pg_sys::NUMERICOID => match declared {
             // Precision above the scale's 11 bits, the scale in two's complement (utils/adt/numeric.c, make_numeric_typmod).
-            Some(t) => Kind::Numeric {
-                precision: Some((t >> 16) as u16),
-                scale: (((t & 0x7ff) ^ 1024) as i16) - 1024,
-            },
+            Some(t) => Kind::Numeric { precision: Some((t >> 16) as u16), scale: (((t & 0x7ff) ^ 1024) as i16) - 1024 },
             None => Kind::Numeric { precision: None, scale: 0 },
         },
         pg_sys::TEXTOID => Kind::Text { max_chars: None },
@@ -60,12 +57,13 @@ pub struct Match {
     pub filled: Vec<usize>,
     pub targets: Vec<Target>,
     /// For each target, the file's column.
-    pub mapping: Vec<Option<usize>>,}
+    pub mapping: Vec<Option<usize>>,
+}
 
 pub fn match_header(header: &[String], columns: &[StagingColumn]) -> Match {
     let all: Vec<Target> = columns
         .iter()
-        .map(|c| Target { name: c.column.name.clone(), kind: c.kind.clone(), not_null: c.column.not_null })
+        .map(|c| Target { name: c.column.name.clone(), kind: c.kind, not_null: c.column.not_null })
         .collect();
     let names: Vec<&str> = columns.iter().map(|c| c.column.name.as_str()).collect();
     let matched = schema::match_columns(header, &names);

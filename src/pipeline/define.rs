@@ -84,7 +84,12 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         }
         if !options.include_existing {
             let skipped: Vec<_> = existing.iter().map(|f| (f.path.clone(), f.etag.clone(), f.size as i64)).collect();
-            files::record_state(id, &skipped, "skipped", Some("it was there before the pipeline (include_existing is false)"))?;
+            files::record_state(
+                id,
+                &skipped,
+                "skipped",
+                Some("it was there before the pipeline (include_existing is false)"),
+            )?;
         }
         events::record(wanted.name, "pipeline_created", None, None, None)?;
         Ok(id)
@@ -139,15 +144,18 @@ fn check_encoding() -> Result<()> {
 fn check_format(format: Option<&str>) -> Result<()> {
     match format {
         None | Some("csv") => Ok(()),
-        Some(other) => Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
-            .detail("This version reads CSV files.")
-            .hint("Use format => 'csv', or leave it out.")),
+        Some(other) => {
+            Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
+                .detail("This version reads CSV files.")
+                .hint("Use format => 'csv', or leave it out."))
+        }
     }
 }
 
 fn check_every(every: Option<&str>) -> Result<()> {
     let Some(text) = every else { return Ok(()) };
-    let millis: Option<i64> = spi::value("SELECT (EXTRACT(epoch FROM $1::interval) * 1000)::bigint", vec![text.into()])?;
+    let millis: Option<i64> =
+        spi::value("SELECT (EXTRACT(epoch FROM $1::interval) * 1000)::bigint", vec![text.into()])?;
     match millis {
         Some(ms) if ms == 0 || (50..=86_400_000).contains(&ms) => Ok(()),
         _ => Err(Error::new(Code::InvalidParameter, "\"every\" must be from 50 ms to one day")
@@ -214,8 +222,10 @@ fn make_staging(
 }
 
 fn require_insert(table: &Relation) -> Result<()> {
-    let may: Option<bool> =
-        spi::value("SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, SELECT')", vec![Oid::from(table.oid).into()])?;
+    let may: Option<bool> = spi::value(
+        "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, SELECT')",
+        vec![Oid::from(table.oid).into()],
+    )?;
     if may == Some(true) {
         return Ok(());
     }
@@ -251,20 +261,30 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
     check_every(every)?;
     let merged = match changes {
         Some(Value::Object(changes)) => {
-            let mut all = serde_json::to_value(&pipeline.options).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+            let mut all =
+                serde_json::to_value(&pipeline.options).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
             if let Some(all) = all.as_object_mut() {
                 for (key, value) in changes {
                     // null: back to the default.
-                    if value.is_null() { all.remove(key) } else { all.insert(key.clone(), value.clone()) };
+                    if value.is_null() {
+                        all.remove(key)
+                    } else {
+                        all.insert(key.clone(), value.clone())
+                    };
                 }
             }
             // Checked as given as well, so that an unknown key set to null is refused too.
-            let given: serde_json::Map<String, Value> = changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let given: serde_json::Map<String, Value> =
+                changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
             Options::parse(&Value::Object(given))?;
             let options = Options::parse(&all)?;
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
         }
-        Some(other) => return Err(Options::parse(other).err().unwrap_or_else(|| Error::new(Code::InvalidParameter, "options must be a JSON object"))),
+        Some(other) => {
+            return Err(Options::parse(other)
+                .err()
+                .unwrap_or_else(|| Error::new(Code::InvalidParameter, "options must be a JSON object")));
+        }
         None => None,
     };
     scope::catalog(|| {

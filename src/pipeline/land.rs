@@ -57,7 +57,8 @@ pub fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
 
 /// Writes what was read as one commit; gives its version.
 pub async fn land(table: &mut Table, pipeline: &Pipeline, read: &Read, seq: i64) -> Result<u64> {
-    let batches = read.pieces.iter().map(|piece| raw_batch(&piece.batch, &read.parts[piece.part])).collect::<Result<_>>()?;
+    let batches =
+        read.pieces.iter().map(|piece| raw_batch(&piece.batch, &read.parts[piece.part])).collect::<Result<_>>()?;
     let manifest = Manifest { pipeline: pipeline.name.clone(), seq, files: read.parts.clone() };
     let manifest = serde_json::to_value(&manifest).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
     let mut info = Map::new();
@@ -144,8 +145,13 @@ fn from_raw(batch: &RecordBatch, part: &Part, first_record: u64, version: u64) -
     }
     let raw = match batch.column_by_name(RAW) {
         Some(column) => {
-            let column = arrow::compute::cast(column, &DataType::Binary).map_err(|e| broken(version, &e.to_string()))?;
-            column.as_any().downcast_ref::<BinaryArray>().cloned().ok_or_else(|| broken(version, "column _raw is not binary"))?
+            let column =
+                arrow::compute::cast(column, &DataType::Binary).map_err(|e| broken(version, &e.to_string()))?;
+            column
+                .as_any()
+                .downcast_ref::<BinaryArray>()
+                .cloned()
+                .ok_or_else(|| broken(version, "column _raw is not binary"))?
         }
         None => BinaryArray::new_null(batch.num_rows()),
     };
@@ -155,6 +161,7 @@ fn from_raw(batch: &RecordBatch, part: &Part, first_record: u64, version: u64) -
         fields.push(Field::new(name, DataType::Utf8, true));
         columns.push(Arc::new(text(name)?));
     }
-    let fields = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|e| broken(version, &e.to_string()))?;
+    let fields =
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|e| broken(version, &e.to_string()))?;
     Ok(RawBatch { fields, corrupt: text(CORRUPT)?, raw, first_record, end_byte: part.to_byte })
 }

@@ -146,7 +146,8 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
     }
     let kept = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?;
     let aggregate = kept.into_iter().find(|a| layers::of_aggregate(&a.name) == layer);
-    let aggregate = aggregate.ok_or_else(|| Error::new(Code::WrongState, format!("layer \"{layer}\" has no aggregate")))?;
+    let aggregate =
+        aggregate.ok_or_else(|| Error::new(Code::WrongState, format!("layer \"{layer}\" has no aggregate")))?;
     let changes = changes_table(&aggregate)?;
     let columns = aggregate_columns(&aggregate.plan);
     let names: Vec<String> = columns.iter().map(|c| spi::ident(&c.0)).collect();
@@ -183,7 +184,12 @@ pub async fn prepare(location: &Location, columns: Vec<(String, String)>) -> Res
         let fits = found.field_with_name(field.name()).is_ok_and(|f| f.data_type() == field.data_type());
         if !fits {
             return Err(Error::new(Code::Mismatch, "the location holds a Delta table with other columns")
-                .detail(format!("Location {}: column \"{}\" should be {}.", location.display(), field.name(), field.data_type()))
+                .detail(format!(
+                    "Location {}: column \"{}\" should be {}.",
+                    location.display(),
+                    field.name(),
+                    field.data_type()
+                ))
                 .hint("Name an empty location, or a table with the same columns."));
         }
     }
@@ -201,4 +207,3 @@ fn count_by_chunk(batches: &[RecordBatch]) -> Result<Vec<(i64, i64)>> {
     }
     Ok(counts.into_iter().collect())
 }
-

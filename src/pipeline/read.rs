@@ -194,9 +194,9 @@ impl FileReader {
         loop {
             let room = plan.max_rows.saturating_sub(out.records).min(BATCH_ROWS as u64) as usize;
             let Some(batch) = self.reader.next_batch(room)? else { return Ok(false) };
-            let matched = self.matched.get_or_insert_with(|| {
-                Arc::new(match_header(self.reader.header().unwrap_or_default(), &plan.columns))
-            });
+            let matched = self
+                .matched
+                .get_or_insert_with(|| Arc::new(match_header(self.reader.header().unwrap_or_default(), &plan.columns)));
             let rows = batch.rows() as u64;
             out.bytes += batch.end_byte - self.end_byte;
             out.records += rows;

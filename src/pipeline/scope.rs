@@ -14,10 +14,12 @@ use crate::pg::spi;
 use crate::pg::user::Acting;
 
 fn extension_owner() -> Result<Oid> {
-    spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![])?.ok_or_else(|| {
-        Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
-            .hint("CREATE EXTENSION pg_millrace;")
-    })
+    spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![])?.ok_or_else(
+        || {
+            Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
+                .hint("CREATE EXTENSION pg_millrace;")
+        },
+    )
 }
 
 /// Works on the tables of schema millrace.

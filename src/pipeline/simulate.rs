@@ -49,11 +49,15 @@ pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
             .hint("SELECT millrace.simulate('transactions', 'file:///…/landing');")
     })?;
     if wanted.format != "csv" {
-        return Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", wanted.format.escape_debug()))
-            .detail("This version writes CSV files.")
-            .hint("Use format => 'csv'."));
+        return Err(Error::new(
+            Code::Unsupported,
+            format!("format \"{}\" is not supported", wanted.format.escape_debug()),
+        )
+        .detail("This version writes CSV files.")
+        .hint("Use format => 'csv'."));
     }
-    for (name, value, most) in [("rows_per_file", wanted.rows_per_file, MOST_ROWS), ("files", wanted.files, 1_000_000)] {
+    for (name, value, most) in [("rows_per_file", wanted.rows_per_file, MOST_ROWS), ("files", wanted.files, 1_000_000)]
+    {
         if !(0..=most).contains(&value) {
             return Err(Error::new(Code::InvalidParameter, format!("{name} must be from 0 to {most}"))
                 .detail(format!("It is {value}."))

@@ -35,13 +35,13 @@ impl Source {
         let limit = gucs::network_timeout();
         let place = directory.place();
         runtime::wait(async move {
-            tokio::time::timeout(limit, listing::list(&directory, pattern.as_deref(), recursive, settle)).await.unwrap_or_else(
-                |_| {
+            tokio::time::timeout(limit, listing::list(&directory, pattern.as_deref(), recursive, settle))
+                .await
+                .unwrap_or_else(|_| {
                     Err(Error::new(Code::Unavailable, "listing took too long")
                         .detail(format!("Location {place}."))
                         .hint("Raise millrace.network_timeout, or look at the storage."))
-                },
-            )
+                })
         })
     }
 }
@@ -89,7 +89,9 @@ pub fn new_files(mode: Mode, pipeline: &Pipeline, source: &Source, settled: &mut
             }
             _ => {}
         }
-        if planned.len() as u32 >= options.max_files_per_chunk || (bytes > 0 && bytes + next.file.size > options.max_bytes_per_chunk) {
+        if planned.len() as u32 >= options.max_files_per_chunk
+            || (bytes > 0 && bytes + next.file.size > options.max_bytes_per_chunk)
+        {
             break;
         }
         bytes += next.file.size;

@@ -89,7 +89,14 @@ fn count(layer: &str, name: &'static str, expected: i64, found: i64, detail: Opt
 /// A layer that can't be read is a failed check, not the end of the report.
 fn attempt(layer: &str, name: &'static str, f: impl FnOnce() -> Result<Vec<Check>>) -> Vec<Check> {
     subtransaction::run(f).unwrap_or_else(|e: Error| {
-        vec![Check { layer: layer.into(), name, expected: "yes".into(), found: "no".into(), ok: false, detail: Some(e.to_string()) }]
+        vec![Check {
+            layer: layer.into(),
+            name,
+            expected: "yes".into(),
+            found: "no".into(),
+            ok: false,
+            detail: Some(e.to_string()),
+        }]
     })
 }
 
@@ -105,7 +112,9 @@ struct Difference {
 fn by_chunk(pipeline: &Pipeline, table: &str, chunk_column: &str, counted: &str) -> Result<Option<Difference>> {
     let found: Vec<Counted> = scope::owner(pipeline, || {
         spi::read(
-            &format!("SELECT {chunk_column} AS chunk_no, pg_catalog.count(*) AS n FROM {table} GROUP BY {chunk_column}"),
+            &format!(
+                "SELECT {chunk_column} AS chunk_no, pg_catalog.count(*) AS n FROM {table} GROUP BY {chunk_column}"
+            ),
             vec![],
         )
     })?;
@@ -136,12 +145,20 @@ struct Counted {
 
 fn staging(pipeline: &Pipeline) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
-    for (layer, oid, column, counted) in
-        [("staging", pipeline.staging, CHUNK_NO, "row_count"), ("rejects", pipeline.rejects, "chunk_no", "reject_count")]
-    {
+    for (layer, oid, column, counted) in [
+        ("staging", pipeline.staging, CHUNK_NO, "row_count"),
+        ("rejects", pipeline.rejects, "chunk_no", "reject_count"),
+    ] {
         let Some(table) = relation::by_oid(Oid::from(oid))? else {
             let detail = Some("the table is gone".to_string());
-            checks.push(Check { layer: layer.into(), name: "rows", expected: "a table".into(), found: "none".into(), ok: false, detail });
+            checks.push(Check {
+                layer: layer.into(),
+                name: "rows",
+                expected: "a table".into(),
+                found: "none".into(),
+                ok: false,
+                detail,
+            });
             continue;
         };
         if let Some(d) = by_chunk(pipeline, &table.qualified(), column, counted)? {
