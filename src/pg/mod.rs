@@ -7,6 +7,7 @@ pub mod bgworker;
 pub mod columns_parser;
 pub mod copy;
 pub mod databases;
+pub mod drop_database;
 pub mod error;
 pub mod gucs;
 pub mod input;

@@ -15,6 +15,9 @@ const SLOTS: usize = 128;
 /// A worker that has not reported for duty after this long never will.
 const START_GRACE_MS: u64 = 30_000;
 
+/// Longer than DROP DATABASE waits for other sessions (5 seconds).
+const LEAVE_MS: u64 = 10_000;
+
 /// What a worker is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duty {
@@ -35,6 +38,9 @@ struct Slot {
 #[derive(Clone, Copy)]
 struct Board {
     launcher: i32,
+    /// A database that is about to be dropped, and until when nobody starts a worker there.
+    leaving: u32,
+    leaving_until: u64,
     slots: [Slot; SLOTS],
 }
 
@@ -49,7 +55,7 @@ static READY: AtomicBool = AtomicBool::new(false);
 
 /// Asks for the memory. Only in the postmaster, while it preloads.
 pub fn request() {
-    pg_shmem_init!(BOARD = Board { launcher: 0, slots: [EMPTY; SLOTS] });
+    pg_shmem_init!(BOARD = Board { launcher: 0, leaving: 0, leaving_until: 0, slots: [EMPTY; SLOTS] });
     READY.store(true, Ordering::Relaxed);
 }
 
@@ -67,6 +73,8 @@ fn now_ms() -> u64 {
 pub enum Claim {
     Slot(usize),
     Running,
+    /// The database is about to be dropped.
+    Leaving,
     Full,
 }
 
@@ -78,6 +86,9 @@ pub fn claim(duty: Duty, limit: usize) -> Claim {
         if slot.used && slot.pid == 0 && now.saturating_sub(slot.claimed_at) > START_GRACE_MS {
             *slot = EMPTY;
         }
+    }
+    if board.leaving == duty.database && now < board.leaving_until {
+        return Claim::Leaving;
     }
     if board.slots.iter().any(|s| s.used && s.duty == duty) {
         return Claim::Running;
@@ -125,6 +136,16 @@ pub fn pids(database: u32, pipeline: Option<i32>) -> Vec<i32> {
     let board = BOARD.share();
     let wanted = |d: &Duty| d.database == database && pipeline.is_none_or(|p| d.pipeline == p);
     board.slots.iter().filter(|s| s.used && s.pid != 0 && wanted(&s.duty)).map(|s| s.pid).collect()
+}
+
+/// Keeps new workers out of a database that is about to be dropped, for as long as DROP DATABASE may wait; gives the processes there.
+pub fn vacate(database: u32) -> Vec<i32> {
+    {
+        let mut board = BOARD.exclusive();
+        board.leaving = database;
+        board.leaving_until = now_ms() + LEAVE_MS;
+    }
+    pids(database, None)
 }
 
 pub fn set_launcher(pid: i32) {

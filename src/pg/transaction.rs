@@ -54,6 +54,8 @@ fn in_procedure<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     // subtransaction is open when SPI_commit runs.
     unsafe {
         let result = subtransaction::run(|| {
+            // What is allocated goes with the transaction, not with the whole call.
+            pg_sys::MemoryContextSwitchTo(pg_sys::CurTransactionContext);
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let value = f()?;
             pg_sys::PopActiveSnapshot();

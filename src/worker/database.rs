@@ -87,7 +87,7 @@ fn start_worker(duty: Duty, started: &mut Started) {
                 pgrx::log!("pg_millrace: no room for a worker; raise max_worker_processes");
             }
         }
-        Claim::Running => {}
+        Claim::Running | Claim::Leaving => {}
         Claim::Full => pgrx::log!("pg_millrace: all millrace.max_workers are in use"),
     }
 }

@@ -7,7 +7,7 @@ mod database;
 mod launcher;
 mod pipeline;
 
-use crate::pg::{bgworker, databases, gucs, latch, shmem};
+use crate::pg::{bgworker, databases, drop_database, gucs, latch, shmem};
 
 /// Called from _PG_init.
 pub fn init() {
@@ -15,6 +15,7 @@ pub fn init() {
     gucs::define(preloading);
     if preloading && !bgworker::in_binary_upgrade() {
         shmem::request();
+        drop_database::install();
         bgworker::register_launcher("millrace_launcher_main");
     }
 }

@@ -9,6 +9,7 @@ use crate::catalog::{events, pipelines};
 use crate::model::pipeline::Pipeline;
 use crate::model::retry::backoff;
 use crate::model::{Error, Result};
+use crate::pg::error::catch;
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{bgworker, latch, shmem};
 use crate::pipeline::runner::{Runner, Tick};
@@ -26,7 +27,7 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     let mut runner = Runner::new(Mode::Worker, duty.pipeline);
     loop {
         let began = Instant::now();
-        let wait = match step(&mut runner, &mut name) {
+        let wait = match catch(|| step(&mut runner, &mut name)) {
             Ok(Next::Again) => {
                 failures = 0;
                 Duration::ZERO
