@@ -63,6 +63,7 @@ pub fn publish(mode: Mode, pipeline: &Pipeline, open: &mut Layers) -> Result<boo
 struct Work {
     columns: Columns,
     sql: String,
+    relation: String,
     /// Where the rows are dropped once they are published.
     changes: Option<String>,
 }
@@ -83,10 +84,15 @@ fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut 
         Ok((table, reached))
     })?;
     let reached = reached.unwrap_or(0);
+    let after = reached.max(pending.first - 1);
     let mut version = None;
     let mut counts = Vec::new();
     let (work, batches) = transaction::run(mode, || {
-        let work = describe(pipeline, &pending.layer, reached.max(pending.first - 1), pending.last)?;
+        let work = describe(pipeline, &pending.layer, after, pending.last)?;
+        if reached >= pending.first {
+            // Committed before, by a process that died before it could note it: what it held is still here to be counted.
+            counts = scope::owner(pipeline, || count_rows(&work.relation, pending.first, pending.last))?;
+        }
         let batches = if reached < pending.last {
             scope::owner(pipeline, || rows::batches(&work.sql, &work.columns))?
         } else {
@@ -96,9 +102,11 @@ fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut 
     })?;
     let mut table = Some(table);
     if reached < pending.last {
-        counts = count_by_chunk(&batches)?;
+        if counts.is_empty() {
+            counts = count_by_chunk(&batches)?;
+        }
         let mut info = Map::new();
-        let chunks = json!({ "pipeline": pipeline.name, "layer": pending.layer, "from_chunk": reached.max(pending.first - 1) + 1, "to_chunk": pending.last });
+        let chunks = json!({ "pipeline": pipeline.name, "layer": pending.layer, "from_chunk": after + 1, "to_chunk": pending.last });
         info.insert(MANIFEST_KEY.into(), chunks);
         let last = pending.last;
         if let Some(mut writing) = table.take()
@@ -142,7 +150,7 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
         let staging = scope::owner(pipeline, || relation::by_oid(pgrx::pg_sys::Oid::from(pipeline.staging)))?
             .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
         let sql = format!("SELECT {} FROM {} {range}", names.join(", "), staging.qualified());
-        return Ok(Work { columns: Columns::new(&columns), sql, changes: None });
+        return Ok(Work { columns: Columns::new(&columns), sql, relation: staging.qualified(), changes: None });
     }
     let kept = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?;
     let aggregate = kept.into_iter().find(|a| layers::of_aggregate(&a.name) == layer);
@@ -152,7 +160,7 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
     let columns = aggregate_columns(&aggregate.plan);
     let names: Vec<String> = columns.iter().map(|c| spi::ident(&c.0)).collect();
     let sql = format!("SELECT {} FROM {changes} {range}", names.join(", "));
-    Ok(Work { columns: Columns::new(&columns), sql, changes: Some(changes) })
+    Ok(Work { columns: Columns::new(&columns), sql, relation: changes.clone(), changes: Some(changes) })
 }
 
 fn changes_table(aggregate: &Aggregate) -> Result<String> {
@@ -194,6 +202,23 @@ pub async fn prepare(location: &Location, columns: Vec<(String, String)>) -> Res
         }
     }
     Ok(())
+}
+
+/// Rows of each chunk of a range.
+fn count_rows(relation: &str, first: i64, last: i64) -> Result<Vec<(i64, i64)>> {
+    #[derive(serde::Deserialize)]
+    struct Count {
+        chunk_no: i64,
+        n: i64,
+    }
+    let counts: Vec<Count> = spi::query(
+        &format!(
+            "SELECT _chunk_no AS chunk_no, pg_catalog.count(*) AS n FROM {relation}
+              WHERE _chunk_no >= $1 AND _chunk_no <= $2 GROUP BY _chunk_no"
+        ),
+        vec![first.into(), last.into()],
+    )?;
+    Ok(counts.into_iter().map(|c| (c.chunk_no, c.n)).collect())
 }
 
 fn count_by_chunk(batches: &[RecordBatch]) -> Result<Vec<(i64, i64)>> {
