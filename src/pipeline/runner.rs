@@ -248,8 +248,8 @@ impl Runner {
             dialect: read::dialect(options),
             columns,
             max_rows: options.max_rows_per_chunk,
-            // Text, Arrow, and rows for COPY: several times the bytes read.
-            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 4),
+            // Text as Arrow, rows for COPY, Parquet for the raw layer: several times the bytes read.
+            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 8),
         })
     }
 }
