@@ -58,6 +58,7 @@ BEGIN
         ($q$SELECT millrace.create_consumer('create_full', 'x', '2020-13-01')$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'keyed')$q$, '0A000'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', max_in_flight => 2)$q$, '22023'),
+        ($q$SELECT millrace.create_consumer('create_full', 'x', claim => 'session')$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'pool', max_in_flight => 0)$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'pool', max_in_flight => 1001)$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'random')$q$, '22023'),

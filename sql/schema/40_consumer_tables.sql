@@ -15,6 +15,7 @@ CREATE TABLE millrace.consumer (
     layer          text NOT NULL CHECK (layer IN ('rows', 'rejects')),
     name           text NOT NULL,
     mode           text NOT NULL CHECK (mode IN ('ordered', 'pool')),
+    claim          text NOT NULL DEFAULT 'lease' CHECK (claim IN ('lease', 'tx')),
     max_in_flight  integer NOT NULL DEFAULT 1 CHECK (max_in_flight BETWEEN 1 AND 1000),
     lease          interval NOT NULL,
     max_attempts   integer NOT NULL,

@@ -69,7 +69,8 @@ CREATE FUNCTION millrace.create_consumer(
     backoff       interval DEFAULT '10 seconds',
     on_poison     text     DEFAULT 'dead_letter',
     max_backoff   interval DEFAULT '1 hour',
-    max_in_flight integer  DEFAULT NULL
+    max_in_flight integer  DEFAULT NULL,
+    claim         text     DEFAULT 'lease'
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -103,6 +104,11 @@ BEGIN
     ELSIF max_in_flight < 1 OR max_in_flight > 1000 THEN
         PERFORM millrace._refuse_argument('max_in_flight', 'must be between 1 and 1000', 'It is how many chunks may be leased at once.');
     END IF;
+    PERFORM millrace._refuse_null('claim', claim IS NULL);
+    IF claim NOT IN ('lease', 'tx') THEN
+        PERFORM millrace._refuse_argument('claim', pg_catalog.format('has the value "%s"', claim),
+            'Use ''lease'' (the claim is committed before the work) or ''tx'' (claim, work and ack are one transaction).');
+    END IF;
     IF on_poison NOT IN ('dead_letter', 'halt') THEN
         PERFORM millrace._refuse_argument('on_poison', pg_catalog.format('has the value "%s"', on_poison),
             'Use ''dead_letter'' (the chunk is set aside and later ones go on) or ''halt'' (nothing goes on until somebody looks).');
@@ -119,8 +125,8 @@ BEGIN
 
     start := millrace._start_position(stream, source.pipeline_id, 'start_at', start_at);
 
-    INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, max_in_flight, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
-    VALUES (source.pipeline_id, stream, source.layer, consumer, mode, coalesce(max_in_flight, CASE mode WHEN 'pool' THEN 8 ELSE 1 END), lease, max_attempts, backoff, max_backoff, on_poison, start, start)
+    INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, claim, max_in_flight, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
+    VALUES (source.pipeline_id, stream, source.layer, consumer, mode, claim, coalesce(max_in_flight, CASE mode WHEN 'pool' THEN 8 ELSE 1 END), lease, max_attempts, backoff, max_backoff, on_poison, start, start)
     ON CONFLICT DO NOTHING
     RETURNING * INTO made;
     IF NOT FOUND THEN
@@ -133,7 +139,7 @@ BEGIN
     RETURN start;
 END
 $$;
-COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer) IS
+COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) IS
 'Makes a named cursor on a stream. Returns the chunk after which it starts: rows up to that chunk are yours to read now, later ones will be handed out, with no gap and no overlap.
 stream: ''<pipeline>'' (clean rows) or ''<pipeline>.rejects''.
 consumer: name, one of a kind within the stream.
@@ -144,9 +150,10 @@ max_attempts: how often a chunk is handed out before it counts as poison.
 backoff, max_backoff: wait before the second attempt, doubled for each further one up to max_backoff.
 on_poison: dead_letter (set the chunk aside and go on) or halt (hand out nothing more until resume_consumer).
 max_in_flight: of a pool; 1 to 1000, NULL: 8. A worker has one chunk at a time: it takes as many workers to have as many in flight.
+claim: lease (workers commit the claim before the work, so that failed attempts are counted) or tx (claim, work and ack are one transaction, as consume does: a rollback undoes the attempt too, and nack, in a transaction of its own and without a token, reports it).
 Loading waits until the transaction that calls this ends: keep it short.';
-REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer) TO millrace_consumer, millrace_admin;
+REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) TO millrace_consumer, millrace_admin;
 
 CREATE FUNCTION millrace.drop_consumer(stream text, consumer text, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER

@@ -205,6 +205,9 @@ BEGIN
         PERFORM millrace._refuse_argument('delay', 'must not be negative', 'Leave it out to use the consumer''s backoff.');
     END IF;
     c := millrace._lock_to_answer(stream, consumer);
+    IF c.claim = 'tx' AND token IS NULL THEN
+        PERFORM millrace._claim_to_fail(c, chunk_no);
+    END IF;
     d := millrace._held(c, chunk_no, token);
 
     IF d.attempt >= c.max_attempts THEN
@@ -231,7 +234,7 @@ stream, consumer, chunk_no, token: as for ack.
 delay: how long to wait before the next attempt; NULL: the consumer''s backoff, doubled with each attempt.
 reason: kept with the delivery, for people.
 Returns retry_wait; or, if this was the last of max_attempts, dead (set aside, see millrace.dead_letters) or halted, as the consumer''s on_poison says.
-Roll the chunk''s work back first, and call this in a transaction of its own. Raises MR001 and MR002 as ack does.';
+Roll the chunk''s work back first, and call this in a transaction of its own. Of a consumer of claim => ''tx'', whose claim was rolled back with the work, it takes a chunk without token that next_chunk would hand out now, and counts the attempt. Raises MR001 and MR002 as ack does.';
 REVOKE ALL ON FUNCTION millrace.nack(text, text, bigint, uuid, interval, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.nack(text, text, bigint, uuid, interval, text) TO millrace_consumer, millrace_admin;
 

@@ -29,6 +29,7 @@ SELECT c.stream,
        greatest(c.last_seen, flying.last_leased) AS last_seen,
        c.created_at,
        c.created_by,
+       c.claim,
        c.max_in_flight,
        flying.chunks AS in_flight
 FROM millrace.consumer c
