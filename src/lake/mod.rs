@@ -2,7 +2,7 @@
 //!
 //! Promises: everything here is async and waits for nothing else; no thread, runtime or process environment is used, credentials
 //! come in as plain names and values. Every error names the location without its secrets. Nothing knows of Postgres.
-//! A multi-threaded tokio runtime is needed (one worker will do, with a few blocking threads): the Delta kernel waits on blocking threads.
+//! A multi-threaded tokio runtime with at least one worker and four blocking threads is needed: the Delta kernel waits on the latter.
 
 pub mod delta;
 pub mod error;

@@ -21,8 +21,9 @@ use super::writing::put_atomic;
 use crate::model::{Code, Location, Result};
 
 pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
+    // as small as a worker may make it
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().unwrap().block_on(work)
+    builder.worker_threads(1).max_blocking_threads(4).enable_all().build().unwrap().block_on(work)
 }
 
 pub(super) fn location(path: &Path) -> Location {

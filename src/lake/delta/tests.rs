@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -15,7 +16,7 @@ use super::log::{LAST_CHECKPOINT, entry_name};
 use super::{Commit, Table};
 use crate::lake::store::Dir;
 use crate::lake::tests::{location, run};
-use crate::model::{Code, Error};
+use crate::model::{Code, Error, Location};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("Full Name", DataType::Utf8, true)]))
@@ -88,6 +89,9 @@ fn a_place_with_nothing_has_no_table_and_a_place_with_other_things_is_refused() 
         let error = open_error(temp.path()).await;
         assert_eq!(error.code, Code::Mismatch);
         assert!(error.message.contains("something else"), "{error}");
+        let pattern = Location::parse(&format!("{}/*", location(temp.path()))).unwrap();
+        let error = Table::open(&pattern, &Default::default()).await.err().unwrap();
+        assert_eq!(error.code, Code::InvalidParameter);
         let made = Table::create(&location(temp.path()), &Default::default(), schema(), &[], "").await;
         assert_eq!(made.err().unwrap().code, Code::Mismatch);
     });
@@ -237,6 +241,25 @@ fn a_new_column_appears_in_the_same_commit_and_is_null_before() {
         let error = table.append(vec![wrong], commit("app", 3)).await.unwrap_err();
         assert_eq!(error.code, Code::Mismatch);
         assert!(error.message.contains("\"n\""), "{error}");
+    });
+}
+
+#[test]
+fn many_tables_opened_at_once_do_not_wait_for_each_other_for_ever() {
+    run(async {
+        let temp = tempfile::tempdir().unwrap();
+        create(temp.path()).await.append(vec![rows(0..3)], commit("app", 1)).await.unwrap();
+        let readers = (0..20).map(|_| {
+            let path = temp.path().to_owned();
+            tokio::spawn(async move {
+                let table = open(&path).await;
+                (table.txn_version("app").await.unwrap(), numbers(&table).await)
+            })
+        });
+        let work = futures::future::join_all(readers.collect::<Vec<_>>());
+        for found in tokio::time::timeout(Duration::from_secs(60), work).await.unwrap() {
+            assert_eq!(found.unwrap(), (Some(1), vec![0, 1, 2]));
+        }
     });
 }
 
