@@ -28,7 +28,7 @@ use crate::pg::{rows, runtime, spi};
 use crate::pipeline::{aggregates as merging, scope};
 
 /// Rows that one commit may hold, unless a single chunk has more.
-const MOST_ROWS: i64 = 1_000_000;
+const MOST_ROWS: i64 = 250_000;
 
 /// Tables that are open, by location.
 #[derive(Default)]

@@ -40,11 +40,26 @@ pub struct Runner {
     raw: Option<Table>,
     settled: Settled,
     layers: publish::Layers,
+    /// Files that could not be read, with why, since they were last asked for.
+    failed: Vec<(String, Error)>,
 }
 
 impl Runner {
     pub fn new(mode: Mode, id: i32) -> Runner {
-        Runner { mode, id, source: None, raw: None, settled: HashMap::new(), layers: publish::Layers::default() }
+        Runner {
+            mode,
+            id,
+            source: None,
+            raw: None,
+            settled: HashMap::new(),
+            layers: publish::Layers::default(),
+            failed: vec![],
+        }
+    }
+
+    /// The files that could not be read since the last call.
+    pub fn take_failed(&mut self) -> Vec<(String, Error)> {
+        std::mem::take(&mut self.failed)
     }
 
     /// The pipeline and its position as they are now.
@@ -137,6 +152,7 @@ impl Runner {
             read = back;
             raw = Some((version as i64, seq));
         }
+        self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let landing = Landing { read, planned_on: position.clone(), raw, started };
         Ok(match load(self.mode, pipeline, columns, dialect, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
@@ -232,8 +248,8 @@ impl Runner {
             dialect: read::dialect(options),
             columns,
             max_rows: options.max_rows_per_chunk,
-            // Text, Arrow, and rows for COPY: several times the bytes read.
-            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 4),
+            // Text as Arrow, rows for COPY, Parquet for the raw layer: several times the bytes read.
+            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 8),
         })
     }
 }

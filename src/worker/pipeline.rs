@@ -11,16 +11,20 @@ use crate::model::retry::backoff;
 use crate::model::{Error, Result};
 use crate::pg::error::catch;
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{bgworker, latch, shmem};
+use crate::pg::{bgworker, latch, memory, shmem};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
 use crate::worker::database;
+
+/// Rows of a chunk behind which it pays to give memory back.
+const MANY: i64 = 100_000;
 
 #[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
+    memory::few_arenas();
     bgworker::begin(Some(duty.database));
     let mut failures = 0;
     let mut name = None;
@@ -72,7 +76,13 @@ fn step(runner: &mut Runner, name: &mut Option<String>) -> Result<Next> {
     }
     transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
     Ok(match runner.tick()? {
-        Tick::Sealed(_) | Tick::Worked => Next::Again,
+        Tick::Sealed(sealed) => {
+            if sealed.rows + sealed.rejects > MANY {
+                memory::give_back();
+            }
+            Next::Again
+        }
+        Tick::Worked => Next::Again,
         Tick::Idle => Next::Wait(every),
         Tick::Off(_) => Next::End,
     })

@@ -79,7 +79,7 @@ impl Table {
 
     /// The table as it was at a version.
     pub async fn open_at(location: &Location, credentials: &Credentials, version: u64) -> Result<Table> {
-        let dir = Dir::at(location, credentials)?;
+        let dir = table_dir(location, credentials)?;
         Table::open_version(dir, Some(version)).await?.ok_or_else(|| {
             place_error(Code::Gap, format!("there is no version {version} of the Delta table"), &location.display())
         })
