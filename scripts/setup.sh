@@ -75,4 +75,7 @@ install_azurite() {
 install_packages
 [ -x "$PG_CONFIG" ] || fail "no pg_config at $PG_CONFIG; set PG_CONFIG"
 install_pgrx
-[ "${1:-all}" = build ] || { install_venv && install_azurite; }
+if [ "${1:-all}" != build ]; then
+    install_venv
+    install_azurite
+fi

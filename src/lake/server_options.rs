@@ -146,6 +146,11 @@ pub(super) fn identity(given: &Credentials) -> Option<&'static str> {
     identities(given).first().copied()
 }
 
+/// True where a server alone says enough.
+pub fn needs_no_mapping(server: &Credentials) -> bool {
+    is_true(server, "anonymous") || is_true(server, "use_emulator")
+}
+
 /// True where an identity is that of the machine and not of a secret that the user knows.
 pub fn is_ambient(given: &Credentials) -> bool {
     matches!(identity(given), Some("federated_token_file" | "use_managed_identity"))
