@@ -82,6 +82,8 @@ impl Server {
         as_server_user(&mut Command::new(bindir().join("postgres")))
             .arg("-D")
             .arg(self.dir.join("data"))
+            // The worst case: nothing of it may reach a client.
+            .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -65,9 +65,12 @@ impl Runner {
         std::mem::take(&mut self.failed)
     }
 
-    /// The pipeline and its position as they are now.
+    /// The pipeline and its position as they are now; `None` when it, or the whole extension, is gone, and on a standby.
     pub fn look(&self) -> Result<Option<(Pipeline, Position)>> {
         transaction::run(self.mode, || {
+            if transaction::in_recovery() || !scope::installed()? {
+                return Ok(None);
+            }
             scope::catalog(|| {
                 let Some(pipeline) = pipelines::by_id(self.id)? else { return Ok(None) };
                 Ok(pipelines::position(self.id)?.map(|position| (pipeline, position)))
@@ -75,18 +78,25 @@ impl Runner {
         })
     }
 
-    /// Does the next thing there is to do.
+    /// Looks, and does the next thing there is to do.
     pub fn tick(&mut self) -> Result<Tick> {
-        let Some((pipeline, position)) = self.look()? else { return Ok(Tick::Off("it was dropped".into())) };
+        match self.look()? {
+            Some((pipeline, position)) => self.tick_at(&pipeline, &position),
+            None => Ok(Tick::Off("it was dropped".into())),
+        }
+    }
+
+    /// Does the next thing there is to do for a pipeline that was just looked at.
+    pub fn tick_at(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         if !pipeline.is_active() {
-            let reason = pipeline.state_reason.map(|r| format!(": {r}")).unwrap_or_default();
+            let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
-        match self.pull(&pipeline, &position) {
+        match self.pull(pipeline, position) {
             Ok(Tick::Idle) => {}
             Ok(tick) => {
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
-                publish::publish(self.mode, &pipeline, &mut self.layers)?;
+                publish::publish(self.mode, pipeline, &mut self.layers)?;
                 return Ok(tick);
             }
             Err(e) if e.code == Code::Conflict => {
@@ -98,7 +108,7 @@ impl Runner {
                 return Err(e);
             }
         }
-        Ok(if publish::publish(self.mode, &pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+        Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
     }
 
     /// Drops what was kept from earlier ticks.

@@ -14,7 +14,6 @@ use crate::pg::transaction::{self, Mode};
 use crate::pg::{bgworker, latch, memory, shmem};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
-use crate::worker::database;
 
 /// Rows of a chunk behind which it pays to give memory back.
 const MANY: i64 = 100_000;
@@ -64,18 +63,14 @@ enum Next {
 }
 
 fn step(runner: &mut Runner, name: &mut Option<String>) -> Result<Next> {
-    let look = transaction::run(Mode::Worker, || Ok(!transaction::in_recovery() && database::installed()?))?;
-    if !look {
-        return Ok(Next::End);
-    }
-    let Some((pipeline, _)) = runner.look()? else { return Ok(Next::End) };
+    let Some((pipeline, position)) = runner.look()? else { return Ok(Next::End) };
     let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
     if name.as_ref() != Some(&pipeline.name) {
         bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
         *name = Some(pipeline.name.clone());
     }
     transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
-    Ok(match runner.tick()? {
+    Ok(match runner.tick_at(&pipeline, &position)? {
         Tick::Sealed(sealed) => {
             if sealed.rows + sealed.rejects > MANY {
                 memory::give_back();
@@ -96,7 +91,7 @@ fn tick_of(pipeline: &Pipeline) -> Option<Duration> {
 fn fail(pipeline_id: i32, error: &Error, failures: u32) {
     pgrx::log!("pg_millrace: pipeline={pipeline_id} failures={failures} error={error}");
     let noted = transaction::run(Mode::Worker, || {
-        if !database::installed()? {
+        if !scope::installed()? {
             return Ok(());
         }
         scope::catalog(|| {
