@@ -165,6 +165,18 @@ impl Server {
         dir
     }
 
+    /// What pg_dump writes of a database.
+    pub fn dump(&self, database: &str) -> String {
+        let output = Command::new(bindir().join("pg_dump"))
+            .arg("-h")
+            .arg(self.dir.join("socket"))
+            .args(["-p", &PORT.to_string(), "-U", "postgres", database])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     pub fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();

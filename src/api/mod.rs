@@ -6,6 +6,7 @@
 mod aggregate;
 mod pipeline;
 mod schema;
+mod servers;
 mod tools;
 
 use pgrx::JsonB;

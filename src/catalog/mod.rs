@@ -9,4 +9,5 @@ pub mod events;
 pub mod files;
 pub mod layers;
 pub mod pipelines;
+pub mod servers;
 pub mod staging;

@@ -20,7 +20,7 @@ use crate::pipeline::columns::{StagingColumn, staging_columns};
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Read};
 use crate::pipeline::source::{Settled, Source, new_files};
-use crate::pipeline::{land, publish, scope};
+use crate::pipeline::{access, land, publish, scope};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum Tick {
 pub struct Runner {
     mode: Mode,
     id: i32,
+    /// What the source and the raw layer were opened with.
+    shown: [Credentials; 2],
     source: Option<(String, Source)>,
     raw: Option<Table>,
     settled: Settled,
@@ -49,6 +51,7 @@ impl Runner {
         Runner {
             mode,
             id,
+            shown: Default::default(),
             source: None,
             raw: None,
             settled: HashMap::new(),
@@ -118,6 +121,7 @@ impl Runner {
 
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         let started = Instant::now();
+        self.renew(pipeline)?;
         if let Some(raw) = &pipeline.raw {
             self.refresh_raw(raw)?;
             if let Some(version) = self.pending_version(position) {
@@ -125,7 +129,7 @@ impl Runner {
             }
         }
         if self.source.as_ref().is_none_or(|(url, _)| *url != pipeline.source) {
-            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source)?));
+            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source, self.shown[0].clone())?));
         }
         let Some((_, source)) = &self.source else { return Ok(Tick::Idle) };
         let source = source.clone();
@@ -218,9 +222,20 @@ impl Runner {
         })
     }
 
+    /// Looks up with whose rights the lake is entered; what was opened with others is closed.
+    fn renew(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let of = |url: &str| access::credentials_of(self.mode, pipeline, url);
+        let shown = [of(&pipeline.source)?, pipeline.raw.as_deref().map(of).transpose()?.unwrap_or_default()];
+        if shown != self.shown {
+            self.forget();
+            self.shown = shown;
+        }
+        Ok(())
+    }
+
     fn refresh_raw(&mut self, raw: &str) -> Result<()> {
         let table = self.raw.take();
-        let url = raw.to_string();
+        let (url, credentials) = (raw.to_string(), self.shown[1].clone());
         let limit = gucs::network_timeout();
         let table = runtime::wait(async move {
             let work = async {
@@ -229,7 +244,7 @@ impl Runner {
                         table.refresh().await?;
                         Ok(table)
                     }
-                    None => open_raw(&url).await,
+                    None => open_raw(&url, &credentials).await,
                 }
             };
             tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(slow("reading the raw layer's log")))
@@ -251,7 +266,7 @@ impl Runner {
         let options = &pipeline.options;
         let directory = match source {
             Some(source) => source.directory.clone(),
-            None => Source::open(&pipeline.source)?.directory,
+            None => Source::open(&pipeline.source, self.shown[0].clone())?.directory,
         };
         Ok(Plan {
             directory,
@@ -264,9 +279,9 @@ impl Runner {
     }
 }
 
-async fn open_raw(url: &str) -> Result<Table> {
+async fn open_raw(url: &str, credentials: &Credentials) -> Result<Table> {
     let location = Location::parse(url)?;
-    Table::open(&location, &Credentials::default()).await?.ok_or_else(|| {
+    Table::open(&location, credentials).await?.ok_or_else(|| {
         Error::new(Code::Gap, "the raw layer is gone")
             .detail(format!("Location {}.", location.display()))
             .hint("Restore it, or drop the pipeline and create it anew.")
