@@ -43,6 +43,12 @@ pub fn lock(name: &str) -> Result<Pipeline> {
     found.ok_or_else(|| unknown(name))
 }
 
+/// As of now, whatever an earlier look saw.
+pub fn is_active(id: i32) -> Result<bool> {
+    let state: Option<String> = spi::value("SELECT state FROM millrace.pipeline WHERE id = $1", vec![id.into()])?;
+    Ok(state.as_deref() == Some("active"))
+}
+
 /// The ids of pipelines that the worker should be running.
 pub fn active_ids() -> Result<Vec<i32>> {
     #[derive(Deserialize)]

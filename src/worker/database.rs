@@ -63,6 +63,14 @@ struct Started {
     last: Option<Instant>,
 }
 
+impl Started {
+    /// Counts a try, so that the next one waits longer.
+    fn count(&mut self) {
+        self.times += 1;
+        self.last = Some(Instant::now());
+    }
+}
+
 fn start_worker(duty: Duty, started: &mut Started) {
     if let Some(last) = started.last {
         if last.elapsed() > STEADY {
@@ -74,14 +82,16 @@ fn start_worker(duty: Duty, started: &mut Started) {
     }
     match shmem::claim(duty, gucs::max_workers()) {
         Claim::Slot(slot) => {
-            started.times += 1;
-            started.last = Some(Instant::now());
+            started.count();
             if !bgworker::start("pipeline", "millrace_pipeline_main", slot) {
                 shmem::release(slot);
                 pgrx::log!("pg_millrace: no room for a worker; raise max_worker_processes");
             }
         }
         Claim::Running | Claim::Leaving => {}
-        Claim::Full => pgrx::log!("pg_millrace: all millrace.max_workers are in use"),
+        Claim::Full => {
+            started.count();
+            pgrx::log!("pg_millrace: pipeline={} waits: all millrace.max_workers are in use", duty.pipeline);
+        }
     }
 }
