@@ -33,8 +33,8 @@ fn int(
     GucRegistry::define_int_guc(name, short, long, setting, range.0, range.1, context, flags);
 }
 
-/// Defines the settings; `preloading` is true in the postmaster, where those that need a restart may be defined.
-pub fn define(preloading: bool) {
+/// Defines the settings.
+pub fn define() {
     int(
         c"millrace.work_mem",
         c"Memory that one pipeline may use for rows on their way.",
@@ -53,17 +53,15 @@ pub fn define(preloading: bool) {
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
-    if preloading {
-        int(
-            c"millrace.max_workers",
-            c"Workers that pg_millrace may run at once in the whole server.",
-            c"One a database with active pipelines and one a pipeline, each also within max_worker_processes.",
-            &MAX_WORKERS,
-            (1, 128),
-            GucContext::Postmaster,
-            GucFlags::default(),
-        );
-    }
+    int(
+        c"millrace.max_workers",
+        c"Workers that pg_millrace may run at once in the whole server.",
+        c"One a database with active pipelines and one a pipeline, each also within max_worker_processes.",
+        &MAX_WORKERS,
+        (1, 128),
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
     // SAFETY: the prefix is a static string; the call only records it.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"millrace".as_ptr()) };
 }

@@ -13,7 +13,7 @@ use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, shmem};
 pub fn init() {
     error::keep_backtraces_out();
     let preloading = bgworker::preloading();
-    gucs::define(preloading);
+    gucs::define();
     if preloading && !bgworker::in_binary_upgrade() {
         shmem::request();
         drop_database::install();
