@@ -178,7 +178,7 @@ BEGIN
         pg_catalog.jsonb_build_object('force', force, 'acked_through', c.acked_through, 'lease_ended_of_chunk', open.chunk_no));
 
     DELETE FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.state <> 'dead';
-    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id) THEN
+    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id) OR EXISTS (SELECT FROM millrace.rejected_row r WHERE r.consumer_id = c.id) THEN
         UPDATE millrace.consumer k SET state = 'dropped', state_reason = NULL WHERE k.id = c.id;
     ELSE
         DELETE FROM millrace.consumer k WHERE k.id = c.id;
@@ -186,7 +186,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.drop_consumer(text, text, boolean) IS
-'Removes a consumer and its position; its dead letters stay in millrace.dead_letters.
+'Removes a consumer and its position; its dead letters stay in millrace.dead_letters, the rows it has rejected in millrace.rejected_rows.
 stream, consumer: which one.
 force: true also ends a lease that is running: the worker''s ack, nack and extend then raise.';
 REVOKE ALL ON FUNCTION millrace.drop_consumer(text, text, boolean) FROM PUBLIC;
