@@ -24,6 +24,19 @@ DO $$ BEGIN
     ASSERT millrace.create_consumer('create_full.rejects', 'e') = 0, 'names are one of a kind within a stream, not a pipeline';
 END $$;
 
+-- snapshot: the rows up to the number returned, and the chunks after it, are all there is, each once.
+SELECT mill_test.make_pipeline('create_snapshot');
+SELECT mill_test.seal('create_snapshot', 3), mill_test.seal('create_snapshot', 4), mill_test.seal('create_snapshot', 0, 2);
+DO $$
+DECLARE
+    through bigint := millrace.create_consumer('create_snapshot', 's', 'snapshot');
+BEGIN
+    ASSERT through = 3;
+    PERFORM mill_test.seal('create_snapshot', 5);
+    ASSERT (SELECT count(*) FROM mill_test.create_snapshot WHERE _chunk_no <= through) = 7;
+    ASSERT (SELECT (chunk_no, row_count) FROM millrace.next_chunk('create_snapshot', 's')) = (4::bigint, 5::bigint);
+END $$;
+
 -- Where the clock went back between two chunks, a start by time misses none.
 SELECT mill_test.make_pipeline('create_clock');
 SELECT mill_test.seal('create_clock', 1, 0, '2020-01-01 10:00:05Z'), mill_test.seal('create_clock', 1, 0, '2020-01-01 10:00:02Z');

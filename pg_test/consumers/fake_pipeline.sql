@@ -30,7 +30,8 @@ BEGIN
     EXECUTE format('INSERT INTO %s SELECT $1, n, n FROM generate_series(1, $2) n', target.staging) USING chunk_no, good_rows;
     EXECUTE format('INSERT INTO %s SELECT $1, ''bad'' FROM generate_series(1, $2) n', target.rejects) USING chunk_no, rejects;
     INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source)
-    VALUES (target.id, chunk_no, good_rows, rejects, 0, at, '0', '{}');
+    VALUES (target.id, chunk_no, good_rows, rejects, 0, at, '0',
+            jsonb_build_object('files', jsonb_build_array(jsonb_build_object('path', 'a.csv', 'first_row_no', 1, 'first_record', 1, 'records', good_rows))));
     UPDATE millrace.position SET head = chunk_no WHERE pipeline_id = target.id;
     PERFORM pg_notify('millrace_' || pipeline, chunk_no::text);
     RETURN chunk_no;

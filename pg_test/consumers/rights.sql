@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p WHERE p.pronamespace = 'millrace'::regnamespace AND has_function_privilege('millrace_monitor', p.oid, 'EXECUTE')
-     AND p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume');
+     AND p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume', 'reject_rows');
     ASSERT open IS NULL, 'a monitor may call ' || open;
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p, unnest('{millrace_monitor,millrace_consumer,millrace_admin}'::text[]) r
@@ -25,7 +25,7 @@ BEGIN
     ASSERT NOT has_table_privilege('millrace_admin', 'millrace.consumer', 'SELECT') AND NOT has_table_privilege('millrace_admin', 'millrace.delivery', 'SELECT');
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p WHERE p.pronamespace = 'millrace'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
-     AND (p.proname LIKE '\_%' OR p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume'));
+     AND (p.proname LIKE '\_%' OR p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume', 'reject_rows'));
     ASSERT open IS NULL, 'without a comment: ' || open;
 END $$;
 

@@ -22,7 +22,7 @@ CREATE TABLE millrace.consumer (
     backoff        interval NOT NULL,
     max_backoff    interval NOT NULL,
     on_poison      text NOT NULL CHECK (on_poison IN ('dead_letter', 'halt')),
-    -- 'dropped' stays behind only while it has dead letters: they outlive their consumer.
+    -- 'dropped' stays behind only while it has dead letters or rejected rows: they outlive their consumer.
     state          text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'halted', 'expired', 'dropped')),
     state_reason   text,
     acked_through  bigint NOT NULL,

@@ -28,7 +28,8 @@ BEGIN
 
     IF start_at = 'earliest' THEN
         RETURN oldest - 1;
-    ELSIF start_at = 'latest' THEN
+    ELSIF start_at IN ('latest', 'snapshot') THEN
+        -- Rows carry their chunk, so the state as of the head is there to be read, now or later, and nothing has to be copied.
         RETURN head;
     ELSIF start_at ~ '^[0-9]+$' THEN
         wanted := start_at::numeric;
@@ -43,7 +44,7 @@ BEGIN
         since := start_at::timestamptz;
     EXCEPTION WHEN data_exception THEN
         PERFORM millrace._refuse_argument(argument, pg_catalog.format('has the value "%s"', start_at),
-            'Use ''earliest'', ''latest'', the number of the first chunk to hand out, or a timestamp with time zone.');
+            'Use ''earliest'', ''latest'', ''snapshot'', the number of the first chunk to hand out, or a timestamp with time zone.');
     END;
     IF since > pg_catalog.clock_timestamp() THEN
         PERFORM millrace._refuse_argument(argument, 'is in the future', 'Use ''latest'' to start with the next chunk to come.');
@@ -56,7 +57,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace._start_position(text, integer, text, text) IS
-    'Internal. The chunk after which a consumer starts, for earliest, latest, a chunk_no or a timestamptz; locks the stream to the end of the transaction.';
+    'Internal. The chunk after which a consumer starts, for earliest, latest, snapshot, a chunk_no or a timestamptz; locks the stream to the end of the transaction.';
 REVOKE ALL ON FUNCTION millrace._start_position(text, integer, text, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace.create_consumer(
@@ -143,7 +144,7 @@ COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, i
 'Makes a named cursor on a stream. Returns the chunk after which it starts: rows up to that chunk are yours to read now, later ones will be handed out, with no gap and no overlap.
 stream: ''<pipeline>'' (clean rows) or ''<pipeline>.rejects''.
 consumer: name, one of a kind within the stream.
-start_at: earliest (the oldest chunk that is kept), latest (the next chunk to come), the number of the first chunk to hand out, or a timestamptz (the first chunk sealed then or later).
+start_at: earliest (the oldest chunk that is kept), latest (the next chunk to come), snapshot (as latest, for who first reads the table as it is: the rows with _chunk_no up to the number returned), the number of the first chunk to hand out, or a timestamptz (the first chunk sealed then or later).
 mode: ordered: one chunk at a time, the next one only when it is acked, skipped or dead. pool: up to max_in_flight chunks at once, each to another worker, acked in any order; a retry holds up no other chunk.
 lease: how long a worker may keep a chunk before another one may take it over.
 max_attempts: how often a chunk is handed out before it counts as poison.
@@ -178,7 +179,7 @@ BEGIN
         pg_catalog.jsonb_build_object('force', force, 'acked_through', c.acked_through, 'lease_ended_of_chunk', open.chunk_no));
 
     DELETE FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.state <> 'dead';
-    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id) THEN
+    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id) OR EXISTS (SELECT FROM millrace.rejected_row r WHERE r.consumer_id = c.id) THEN
         UPDATE millrace.consumer k SET state = 'dropped', state_reason = NULL WHERE k.id = c.id;
     ELSE
         DELETE FROM millrace.consumer k WHERE k.id = c.id;
@@ -186,7 +187,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.drop_consumer(text, text, boolean) IS
-'Removes a consumer and its position; its dead letters stay in millrace.dead_letters.
+'Removes a consumer and its position; its dead letters stay in millrace.dead_letters, the rows it has rejected in millrace.rejected_rows.
 stream, consumer: which one.
 force: true also ends a lease that is running: the worker''s ack, nack and extend then raise.';
 REVOKE ALL ON FUNCTION millrace.drop_consumer(text, text, boolean) FROM PUBLIC;

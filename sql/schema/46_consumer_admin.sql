@@ -166,6 +166,7 @@ BEGIN
     -- Nothing is left open, and nothing is closed that will be handed out anew: so old tokens answer for nothing.
     DELETE FROM millrace.delivery d
     WHERE d.consumer_id = c.id AND (d.chunk_no > target OR d.state IN ('leased', 'retry_wait', 'pending') AND d.chunk_no > c.acked_through);
+    DELETE FROM millrace.rejected_row r WHERE r.consumer_id = c.id AND r.chunk_no > target;
     UPDATE millrace.delivery d SET token = pg_catalog.gen_random_uuid(), session = NULL, state = 'pending', lease_until = NULL
     WHERE d.consumer_id = c.id AND d.state = 'leased';
     UPDATE millrace.consumer k
@@ -184,7 +185,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.seek(text, text, text, boolean, text) IS
-'Moves a consumer: the chunk named is the next to be handed out, and all after it, again if need be. Returns the chunk before it. A halted or expired consumer is active again.
+'Moves a consumer: the chunk named is the next to be handed out, and all after it, again if need be. Returns the chunk before it. A halted or expired consumer is active again. Rows rejected of chunks that come again are forgotten.
 stream, consumer: which one.
 to_position: as start_at of create_consumer: earliest, latest, a chunk_no or a timestamptz.
 force: true also ends a lease that is running: the worker''s ack then raises.

@@ -7,9 +7,11 @@
 --   * A chunk handed out for the first time, and the place it takes among max_in_flight, have no row that others could see
 --     before the claim commits: advisory locks stand for them, tried and never waited for.
 --   * The consumer's row is written by who has an advisory lock for it, which is not waited for either, but to halt. SKIP LOCKED
---     would not do: where the row carries the key locks of inserted deliveries, it waits all the same. acked_through may therefore stand behind; it is never ahead, and
---     the next claim or answer moves it on. A delivery is purged by the transaction that moves acked_through over it, or later, so
---     one snapshot always shows a closed chunk as closed, by its delivery or by the position.
+--     would not do: where the row carries the key locks of inserted deliveries, it waits all the same. acked_through may
+--     therefore stand behind; it is never ahead, and the next answer moves it on. A delivery is purged by the transaction that
+--     moves acked_through over it, or later, so one snapshot always shows a closed chunk as closed, by its delivery or by the position.
+--
+-- A claim and an answer cost more the further the pool has got past its oldest open chunk: they read the deliveries in between.
 
 CREATE FUNCTION millrace._pool_key(consumer_id integer, kind text, number bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE

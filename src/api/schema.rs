@@ -27,5 +27,10 @@ extension_sql_file!(
     name = "consumer_consume",
     requires = ["consumer_pool"]
 );
-extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_consume"]);
+extension_sql_file!(
+    "../../sql/schema/49_consumer_reject_rows.sql",
+    name = "consumer_reject_rows",
+    requires = ["consumer_consume"]
+);
+extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_reject_rows"]);
 extension_sql_file!("../../sql/schema/90_dump.sql", name = "dump", requires = ["views"]);
