@@ -11,6 +11,9 @@ PGRX_VERSION=0.18.1
 AZURITE_VERSION=3.34.0
 packages=(build-essential pkg-config clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron python3-venv)
 
+# Azurite needs Node.js; any that is there will do, Debian's else.
+if [ "${1:-all}" != build ] && ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
     elif command -v sudo >/dev/null; then sudo "$@"
@@ -65,7 +68,6 @@ install_venv() {
 install_azurite() {
     local want=$AZURITE_VERSION
     [ "$(cat "$AZURITE/.millrace" 2>/dev/null)" = "$want" ] && return 0
-    command -v npm >/dev/null || fail "npm is not on the PATH: install Node 20 or newer, which Azurite runs on"
     say "Installing Azurite $want in $AZURITE"
     mkdir -p "$AZURITE"
     npm install --prefix "$AZURITE" --no-audit --no-fund --loglevel error "azurite@$want" >&2
