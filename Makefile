@@ -5,7 +5,7 @@ export PG_CONFIG
 
 .PHONY: help demo test lint install cluster stop psql bench
 help:
-	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60)'
+	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
 	@echo 'make install   build and install the extension into the Postgres of PG_CONFIG'
 	@echo 'make cluster   start or find the private server; its URI is the last line'

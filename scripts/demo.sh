@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A minute of simulated card transactions through the whole flow, shown on one screen.
-# DEMO_SECONDS (60) and DEMO_ROWS (10000 a second) change its size. Ends with verify(); the exit status is 0 only if
+# DEMO_SECONDS (60) and DEMO_ROWS (10000 a second) change its size; LAKE=azurite puts the lake into Azurite. Ends with verify(); the exit status is 0 only if
 # every check is ok and the consumer got each chunk exactly once. A server that it had to start, it stops again.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -8,7 +8,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 seconds=${DEMO_SECONDS:-60}
 rows=${DEMO_ROWS:-10000}
-[ "${LAKE:-local}" = local ] || fail "LAKE=$LAKE is not known; the demo's lake is local"
+lake_kind=${LAKE:-local}
+case $lake_kind in
+local) ;;
+azurite) "$ROOT/scripts/setup.sh" azurite ;;
+*) fail "LAKE=$lake_kind is not known; the demo's lake is local or azurite" ;;
+esac
 demo=$MILLRACE_HOME/demo
 here=$ROOT/scripts/demo
 bin=$(bindir)
@@ -40,16 +45,28 @@ trap 'exit 143' TERM
 say "Creating database millrace_demo with the pipeline of scripts/demo/pipeline.sql"
 psql -d "$admin" -c 'DROP DATABASE IF EXISTS millrace_demo WITH (FORCE)' -c 'CREATE DATABASE millrace_demo'
 as_server rm -rf "$demo/landing" "$demo/lake"
+rm -rf "$demo/azurite"
 make_server_dir 755 "$demo" "$demo/landing" "$demo/lake"
 psql -d "$uri" -c 'CREATE EXTENSION pg_millrace'
-psql -d "$uri" -v landing="file://$demo/landing" -v lake="file://$demo/lake" -f "$here/pipeline.sql" >/dev/null
+landing=file://$demo/landing lake=file://$demo/lake
+if [ "$lake_kind" = azurite ]; then
+    # It ends with this script: it watches the pipe that is its standard input.
+    coproc blobs { exec node "$ROOT/pg_test/azurite/serve.mjs" "$AZURITE" "$demo/azurite" demo; }
+    read -r answer <&"${blobs[0]}" || fail 'Azurite does not start'
+    field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$answer"; }
+    container=abfss://demo@$(field account).dfs.core.windows.net
+    landing=$container/landing lake=$container/lake
+    say "The lake is $container in Azurite, at $(field endpoint)"
+    psql -d "$uri" -v location="$container" -v endpoint="$(field endpoint)" -v key="$(field key)" -f "$here/azurite.sql"
+fi
+psql -d "$uri" -v landing="$landing" -v lake="$lake" -f "$here/pipeline.sql" >/dev/null
 psql -d "$uri" -f "$here/billing.sql" -f "$here/screen.sql"
 
 PGAPPNAME=billing psql -d "$uri" -c 'CALL billing.work()' &
 consumer=$!
 
 land() {
-    ask "SELECT millrace.simulate('transactions', 'file://$demo/landing', rows_per_file => $rows, files => 1,
+    ask "SELECT millrace.simulate('transactions', '$landing', rows_per_file => $rows, files => 1,
                                   seed => $1, options => '{\"bad_ratio\": 0.001}')" >/dev/null
 }
 show() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks: Debian packages, cargo-pgrx, a Python venv
 # with the deltalake package (the outsider that reads our tables in the tests) and Azurite (the lake of the tests that is
-# no disk); `setup.sh build` leaves these two out.
+# no disk); `setup.sh build` leaves these two out, `setup.sh azurite` the first of them.
 # Never touches what is there, and never lets Debian start a cluster of its own.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -77,7 +77,11 @@ install_azurite() {
 install_packages
 [ -x "$PG_CONFIG" ] || fail "no pg_config at $PG_CONFIG; set PG_CONFIG"
 install_pgrx
-if [ "${1:-all}" != build ]; then
+case ${1:-all} in
+build) ;;
+azurite) install_azurite ;;
+*)
     install_venv
     install_azurite
-fi
+    ;;
+esac

@@ -18,6 +18,7 @@ mod copier;
 mod invoices;
 mod lake;
 mod lifecycle;
+mod look;
 mod outsider;
 mod retail;
 mod rights;

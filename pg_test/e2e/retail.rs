@@ -96,10 +96,13 @@ impl Places {
 
     /// Puts an invoice file into the landing directory.
     pub fn land(&self, file: &Path) {
-        let Some(azurite) = &self.azurite else { return land_file(&self.landing, file) };
-        let landing = self.landing.file_name().unwrap().display();
-        let path = format!("{landing}/{}", file.file_name().unwrap().display());
-        lake::put(azurite, &path, &std::fs::read(file).unwrap());
+        self.put(file.file_name().unwrap().to_str().unwrap(), &std::fs::read(file).unwrap());
+    }
+
+    /// Puts a file into the landing directory.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        let Some(azurite) = &self.azurite else { return land(&self.landing, name, content) };
+        lake::put(azurite, &format!("{}/{name}", self.landing.file_name().unwrap().display()), content);
     }
 }
 

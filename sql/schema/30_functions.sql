@@ -78,6 +78,23 @@ COMMENT ON FUNCTION millrace.simulate(text, text, bigint, bigint, bigint, text, 
 kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. seed: other numbers
 give other rows and file names. options: bad_ratio (0 to 1, share of malformed records), first_file (number of the first file), start (event time).';
 
+CREATE FUNCTION millrace.list(location text, recursive boolean DEFAULT false)
+RETURNS TABLE (path text, size bigint, etag text, modified timestamptz)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'list_wrapper';
+COMMENT ON FUNCTION millrace.list(text, boolean) IS
+'The files at a location (a directory, a pattern such as …/*.csv, or a file), as a pipeline would see them.';
+
+CREATE FUNCTION millrace.describe(location text, options jsonb DEFAULT '{}')
+RETURNS TABLE (column_name text, data_type text, format text, version bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_wrapper';
+COMMENT ON FUNCTION millrace.describe(text, jsonb) IS
+'The columns at a location: those of the Delta table there, with its version, or those that its CSV files seem to have. options: as those of a pipeline.';
+
+CREATE FUNCTION millrace.peek(location text, limit_rows bigint DEFAULT 10, options jsonb DEFAULT '{}')
+RETURNS SETOF jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'peek_wrapper';
+COMMENT ON FUNCTION millrace.peek(text, bigint, jsonb) IS
+'The first rows of the Delta table or the CSV files at a location, every value as text. options: as those of a pipeline.';
+
 CREATE FUNCTION millrace.lineage(pipeline text, chunk_no bigint, row_no bigint)
 RETURNS TABLE (path text, record_no bigint, etag text, raw_version bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,6 @@
 //! Columns for a pipeline that declares none: from the first records of some of its files.
 
+use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 
 use crate::convert::infer;
@@ -50,6 +51,25 @@ pub fn columns(source: &Source, files: &[LandingFile], options: &Options) -> Res
         return Err(nothing());
     }
     Ok(infer::column_list(&columns))
+}
+
+/// The first rows of the first files, with the names of their headers.
+pub fn first_rows(source: &Source, files: &[LandingFile], options: &Options, limit: usize) -> Result<Vec<RecordBatch>> {
+    let files: Vec<LandingFile> = files.iter().filter(|f| f.size > 0).take(SAMPLES).cloned().collect();
+    let (directory, dialect) = (source.directory.clone(), read::dialect(options));
+    runtime::wait(async move {
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        for file in &files {
+            if rows >= limit {
+                break;
+            }
+            if let Some(batch) = first_records(&directory, file, &dialect).await? {
+                rows += batch.rows();
+                batches.push(batch.fields);
+            }
+        }
+        Ok(batches)
+    })
 }
 
 async fn first_records(directory: &Dir, file: &LandingFile, dialect: &Dialect) -> Result<Option<RawBatch>> {

@@ -7,6 +7,7 @@ pub mod define;
 pub mod infer;
 pub mod land;
 pub mod load;
+pub mod look;
 pub mod publish;
 pub mod read;
 pub mod rows;

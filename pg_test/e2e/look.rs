@@ -1,0 +1,65 @@
+//! Looking before pulling: list, describe and peek, on disk and on Azurite.
+
+use crate::lake::Storage;
+use crate::retail::Places;
+use crate::server::{Preload, Server};
+use crate::sql::quote;
+
+#[test]
+fn what_lies_at_a_location_is_shown_without_a_pipeline() {
+    let server = Server::shared(Preload::No);
+    for (storage, name) in [(Storage::Disk, "look"), (Storage::Azurite, "look_azurite")] {
+        let mut session = server.create_database(name);
+        let places = Places::on(storage, &server, &mut session, name);
+        places.put("a.csv", b"Id,When,Code,Note\n1,2024-01-02,0012,\n2,2024-01-03,0013,\"x, y\"\n");
+        places.put("b.csv", b"id,when,code,note,extra\n3,2024-01-04,0014,z,1.5\n");
+        places.put("_c.csv", b"hidden");
+        let landing = places.url(&places.landing);
+        let pattern = quote(&format!("{landing}/*.csv"));
+        assert_eq!(
+            session.lines(&format!(
+                "SELECT path, size, etag <> '', modified > now() - interval '1 hour' FROM millrace.list({pattern})"
+            )),
+            ["a.csv|62|t|t", "b.csv|48|t|t"],
+            "{storage:?}"
+        );
+        assert_eq!(
+            session.lines(&format!("SELECT column_name, data_type, format FROM millrace.describe({pattern})")),
+            ["id|bigint|csv", "when|date|csv", "code|text|csv", "note|text|csv", "extra|numeric|csv"],
+        );
+        let peek = format!("SELECT p->>'Id', p->>'Code', p->>'Note' IS NULL FROM millrace.peek({pattern}, 1) AS p");
+        assert_eq!(session.lines(&peek), ["1|0012|t"]);
+        assert_eq!(session.number(&format!("SELECT count(*) FROM millrace.peek({pattern})")), 3);
+        assert_eq!(session.number(&format!("SELECT count(*) FROM millrace.peek({pattern}, 0)")), 0);
+
+        session.execute(&format!(
+            "CREATE SCHEMA staging;
+             SELECT millrace.create_pipeline('p', source => {pattern}, columns => 'id int, \"when\" date, code text, note text',
+                    staging => 'staging.p', semi_processed => {}, every => NULL)",
+            quote(&places.url(&places.semi_processed))
+        ));
+        session.execute("CALL millrace.run('p')");
+        let layer = quote(&places.url(&places.semi_processed));
+        assert_eq!(
+            session.line(&format!(
+                "SELECT data_type, format, version > 0 FROM millrace.describe({layer}) WHERE column_name = 'when'"
+            )),
+            "date|delta|t"
+        );
+        assert_eq!(
+            session.lines(&format!(
+                "SELECT p->>'id', p->>'when', p->>'code' FROM millrace.peek({layer}, 2) AS p ORDER BY 1"
+            )),
+            ["1|2024-01-02|0012", "2|2024-01-03|0013"]
+        );
+        session.raises(&format!("SELECT millrace.peek({layer}, -1)"), "22023");
+        session.raises(&format!("SELECT millrace.describe({}, '{{\"nonsense\": 1}}')", pattern), "22023");
+        session.raises(&format!("SELECT millrace.list({})", quote("az://elsewhere/x")), "42704");
+    }
+    let mut session = server.session("look");
+    session.execute("CREATE ROLE look_admin LOGIN IN ROLE millrace_admin");
+    let mut admin = server.session_as("look", "look_admin");
+    for function in ["list", "describe", "peek"] {
+        admin.raises(&format!("SELECT millrace.{function}('file:///tmp')"), "42501");
+    }
+}

@@ -1,0 +1,161 @@
+//! Looking before pulling: what lies at a location, which columns it has, and its first rows.
+//!
+//! Promises: reads with the caller's rights and credentials, keeps nothing, and reads no more than it needs.
+
+use arrow::array::Array;
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::TryStreamExt;
+use serde_json::{Map, Value};
+
+use crate::lake::delta::Table;
+use crate::lake::listing::LandingFile;
+use crate::model::location::Location;
+use crate::model::options::Options;
+use crate::model::{Code, Error, Result};
+use crate::pg::{columns_parser, runtime, user};
+use crate::pipeline::source::Source;
+use crate::pipeline::{access, infer};
+
+/// Most rows that a look may show: they are held in memory.
+const MOST_ROWS: i64 = 10_000;
+
+/// A column of what lies at a location.
+pub struct Column {
+    pub name: String,
+    pub type_name: String,
+    pub format: &'static str,
+    /// Of a Delta table.
+    pub version: Option<i64>,
+}
+
+/// The files at a location, as a pipeline would see them.
+pub fn list(location: &str, recursive: bool) -> Result<Vec<LandingFile>> {
+    open(location)?.list(recursive, std::time::Duration::ZERO)
+}
+
+/// The columns at a location: those of a Delta table, or those that the CSV files there seem to have.
+pub fn describe(location: &str, options: &Value) -> Result<Vec<Column>> {
+    let options = Options::parse(options)?;
+    if let Some(table) = delta(location)? {
+        let version = i64::try_from(table.version()).ok();
+        let schema = table.schema();
+        let columns = schema.fields().iter().map(|field| Column {
+            name: field.name().clone(),
+            type_name: postgres_type(field.data_type()),
+            format: "delta",
+            version,
+        });
+        return Ok(columns.collect());
+    }
+    let source = open(location)?;
+    let files = source.list(options.recursive, std::time::Duration::ZERO)?;
+    let declared = columns_parser::parse(&infer::columns(&source, &files, &options)?)?;
+    Ok(declared
+        .into_iter()
+        .map(|d| Column { name: d.name, type_name: d.type_name, format: "csv", version: None })
+        .collect())
+}
+
+/// The first rows at a location, every value as text.
+pub fn peek(location: &str, limit: i64, options: &Value) -> Result<Vec<Value>> {
+    let options = Options::parse(options)?;
+    if !(0..=MOST_ROWS).contains(&limit) {
+        return Err(Error::new(Code::InvalidParameter, format!("limit_rows must be from 0 to {MOST_ROWS}"))
+            .detail(format!("It is {limit}."))
+            .hint("Create a pipeline to load more."));
+    }
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let batches = match delta(location)? {
+        Some(table) => runtime::wait(async move {
+            let mut rows = table.scan(limit.max(1)).await?;
+            let (mut batches, mut found) = (Vec::new(), 0);
+            while found < limit
+                && let Some(batch) = rows.try_next().await?
+            {
+                found += batch.num_rows();
+                batches.push(batch);
+            }
+            Ok(batches)
+        })?,
+        None => {
+            let source = open(location)?;
+            let files = source.list(options.recursive, std::time::Duration::ZERO)?;
+            infer::first_rows(&source, &files, &options, limit)?
+        }
+    };
+    let mut rows = Vec::new();
+    for batch in &batches {
+        rows.extend(as_json(batch, limit - rows.len())?);
+    }
+    Ok(rows)
+}
+
+fn open(location: &str) -> Result<Source> {
+    let role = user::current().to_u32();
+    access::require_readable(role, location)?;
+    Source::open(location, access::credentials(role, &Location::parse(location)?)?)
+}
+
+/// The Delta table at a location, if that is what lies there.
+fn delta(location: &str) -> Result<Option<Table>> {
+    let role = user::current().to_u32();
+    access::require_readable(role, location)?;
+    let location = Location::parse(location)?;
+    if location.split_glob().1.is_some() {
+        return Ok(None);
+    }
+    let credentials = access::credentials(role, &location)?;
+    match runtime::wait(async move { Table::open(&location, &credentials).await }) {
+        // Something else, or the path of a file.
+        Err(e) if e.code == Code::Mismatch => Ok(None),
+        other => other,
+    }
+}
+
+fn as_json(batch: &RecordBatch, limit: usize) -> Result<Vec<Value>> {
+    let failed = |e: arrow::error::ArrowError| {
+        Error::new(Code::Unsupported, "a value can't be shown")
+            .detail(e.to_string())
+            .hint("Leave this table to a pipeline.")
+    };
+    let options = FormatOptions::default();
+    let schema = batch.schema();
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed))
+        .collect::<Result<Vec<_>>>()?;
+    let mut rows = Vec::new();
+    for row in 0..batch.num_rows().min(limit) {
+        let mut object = Map::new();
+        for ((field, array), column) in schema.fields().iter().zip(batch.columns()).zip(&columns) {
+            let value = match array.is_null(row) {
+                true => Value::Null,
+                false => Value::String(column.value(row).try_to_string().map_err(failed)?.replace('\0', "\u{fffd}")),
+            };
+            object.insert(field.name().clone(), value);
+        }
+        rows.push(Value::Object(object));
+    }
+    Ok(rows)
+}
+
+fn postgres_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "integer".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "real".into(),
+        DataType::Float64 => "double precision".into(),
+        DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone".into(),
+        DataType::Timestamp(_, None) => "timestamp without time zone".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea".into(),
+        DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) | DataType::Map(_, _) => "jsonb".into(),
+        _ => "text".into(),
+    }
+}
