@@ -11,6 +11,7 @@ mod by_run;
 mod chaos;
 mod consumers;
 mod copier;
+mod expectations;
 mod invoices;
 mod lifecycle;
 mod outsider;

@@ -38,6 +38,8 @@ struct Sums {
     last: i64,
     rows: i64,
     rejects: i64,
+    dropped: i64,
+    file_dropped: i64,
     file_rows: i64,
     file_rejects: i64,
     overlaps: i64,
@@ -48,6 +50,8 @@ const SUMS: &str = "SELECT
     (SELECT COALESCE(pg_catalog.max(chunk_no), 0) FROM millrace.chunk WHERE pipeline_id = $1) AS last,
     (SELECT COALESCE(pg_catalog.sum(row_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS rows,
     (SELECT COALESCE(pg_catalog.sum(reject_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS rejects,
+    (SELECT COALESCE(pg_catalog.sum(dropped_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS dropped,
+    (SELECT COALESCE(pg_catalog.sum(dropped), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_dropped,
     (SELECT COALESCE(pg_catalog.sum(rows), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rows,
     (SELECT COALESCE(pg_catalog.sum(rejects), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rejects,
     (SELECT pg_catalog.count(*) FROM (
@@ -67,12 +71,15 @@ pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
         count("chunks", "last chunk is the head", position.head, sums.last, None),
         count("files", "rows by file = rows by chunk", sums.rows, sums.file_rows, None),
         count("files", "rejects by file = rejects by chunk", sums.rejects, sums.file_rejects, None),
+        count("files", "dropped rows by file = dropped rows by chunk", sums.dropped, sums.file_dropped, None),
         count("files", "records taken twice or left out", 0, sums.overlaps, None),
     ];
     checks.extend(staging(pipeline)?);
     checks.extend(kept_aggregates(pipeline)?);
     if let Some(raw) = &pipeline.raw {
-        checks.extend(attempt("raw", "readable", || raw_layer(raw, pipeline, position, sums.rows + sums.rejects)));
+        checks.extend(attempt("raw", "readable", || {
+            raw_layer(raw, pipeline, position, sums.rows + sums.rejects + sums.dropped)
+        }));
     }
     for layer in published(pipeline)? {
         let name = layer.layer.clone();
