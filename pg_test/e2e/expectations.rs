@@ -60,7 +60,7 @@ impl Case {
     fn verified(&mut self) {
         retail::assert_verified(&mut self.session, "p");
         assert_eq!(
-            self.session.number("SELECT coalesce(sum(row_count + reject_count + dropped_count), 0) FROM millrace.chunks"),
+            self.session.number("SELECT coalesce(sum(row_count - requeued_count + reject_count + dropped_count), 0) FROM millrace.chunks"),
             self.session
                 .number("SELECT coalesce(sum((f ->> 'records')::int), 0) FROM millrace.chunks, jsonb_array_elements(source -> 'files') f"),
             "loaded + rejected + dropped = landed"

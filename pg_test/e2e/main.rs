@@ -15,6 +15,7 @@ mod expectations;
 mod invoices;
 mod lifecycle;
 mod outsider;
+mod requeue;
 mod retail;
 mod rights;
 mod server;

@@ -45,6 +45,7 @@ CREATE TABLE millrace.chunk (
     duration       interval NOT NULL,
     source         jsonb NOT NULL,               -- {"raw_version": n, "files": [{"path", "etag", "size", "first_row_no", "first_record", "records"}]}
     dropped_count  bigint NOT NULL DEFAULT 0,    -- rows that expectations left out
+    requeued_count bigint NOT NULL DEFAULT 0,    -- of the rows, those that had been rejects
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 

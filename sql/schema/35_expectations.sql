@@ -26,6 +26,15 @@ COMMENT ON FUNCTION millrace.accept_chunk(text) IS
 'Lets the chunk through at which a pipeline has stopped (max_reject_ratio, or an expectation with on_violation fail), and the pipeline go on.
 What of it does not meet such an expectation is rejected. The chunks after it are judged as ever; millrace.resume judges this one again.';
 
+CREATE FUNCTION millrace.requeue_rejects(pipeline text, where_clause text DEFAULT 'true', fix text DEFAULT NULL)
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'requeue_rejects_wrapper';
+COMMENT ON FUNCTION millrace.requeue_rejects(text, text, text) IS
+'Reads rejects again, as if they had just landed, into a new chunk with its aggregates, outbox and consumers; gives the number of rows loaded.
+where_clause: which, over the columns of the rejects table (chunk_no, file, reasons …); those whose status is rejected. fix: assignments as in
+UPDATE … SET over the columns of the staging table (amount = abs(amount)), made before the row is judged; a field that is used must be valid for
+its type. A row that fails again stays, with its new reasons, whatever its expectation says (drop, fail); one that is loaded stays with status
+requeued. At most max_rows_per_chunk rows a call. In the caller''s transaction: no chunk is sealed until it ends.';
+
 -- STABLE, so that COPY inserts many rows at once: what it notes is nothing that a statement could see.
 CREATE FUNCTION millrace.violated(row_no bigint, met boolean[])
 RETURNS boolean LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'violated_wrapper';
@@ -47,10 +56,12 @@ COMMENT ON VIEW millrace.expectation_results IS
 
 REVOKE ALL ON FUNCTION millrace.add_expectation(text, text, text, text, boolean),
                        millrace.alter_expectation(text, text, text, text, boolean),
-                       millrace.drop_expectation(text, text), millrace.accept_chunk(text), millrace.violated(bigint, boolean[]) FROM PUBLIC;
+                       millrace.drop_expectation(text, text), millrace.accept_chunk(text), millrace.violated(bigint, boolean[]),
+                       millrace.requeue_rejects(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.add_expectation(text, text, text, text, boolean),
                           millrace.alter_expectation(text, text, text, text, boolean),
-                          millrace.drop_expectation(text, text), millrace.accept_chunk(text), millrace.violated(bigint, boolean[])
+                          millrace.drop_expectation(text, text), millrace.accept_chunk(text), millrace.violated(bigint, boolean[]),
+                          millrace.requeue_rejects(text, text, text)
    TO millrace_admin;
 REVOKE ALL ON millrace.expectations, millrace.expectation_results FROM PUBLIC;
 GRANT SELECT ON millrace.expectations, millrace.expectation_results TO millrace_admin, millrace_consumer, millrace_monitor;

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::api::{Answer, answer};
 use crate::pg::copy::{self, Violation};
 use crate::pg::error::required;
-use crate::pipeline::{define, expect};
+use crate::pipeline::{define, expect, requeue};
 
 #[pg_extern(sql = false)]
 fn add_expectation(
@@ -46,6 +46,15 @@ fn drop_expectation(pipeline: Option<&str>, name: Option<&str>) -> Answer<()> {
         let name = required(name, "name")?;
         let pipeline = define::lock_own(required(pipeline, "pipeline")?, "change")?;
         expect::drop(&pipeline, name)
+    })())
+}
+
+#[pg_extern(sql = false)]
+fn requeue_rejects(pipeline: Option<&str>, where_clause: Option<&str>, fix: Option<&str>) -> Answer<i64> {
+    answer((|| {
+        let where_clause = required(where_clause, "where_clause")?;
+        let pipeline = define::lock_own(required(pipeline, "pipeline")?, "requeue rejects of")?;
+        requeue::requeue(&pipeline, where_clause, fix)
     })())
 }
 

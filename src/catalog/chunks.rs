@@ -11,6 +11,7 @@ pub struct Sealed<'a> {
     pub rows: i64,
     pub rejects: i64,
     pub dropped: i64,
+    pub requeued: i64,
     pub bytes: i64,
     pub duration_ms: i64,
     pub source: &'a Value,
@@ -19,9 +20,9 @@ pub struct Sealed<'a> {
 pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     spi::execute(
         "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source,
-                                     dropped_count)
+                                     dropped_count, requeued_count)
          VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb,
-                 $8)",
+                 $8, $9)",
         vec![
             chunk.pipeline_id.into(),
             chunk.chunk_no.into(),
@@ -31,6 +32,7 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.duration_ms.into(),
             chunk.source.to_string().into(),
             chunk.dropped.into(),
+            chunk.requeued.into(),
         ],
     )?;
     Ok(())

@@ -62,6 +62,62 @@ pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
     found.map_err(in_our_words)
 }
 
+/// Reads assignments as in UPDATE … SET: each column with the expression for it, which is held to the rules of a condition.
+pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)>> {
+    let text = CString::new(format!("UPDATE t SET {fix}\n")).map_err(|_| no_assignments(fix))?;
+    let found = subtransaction::run(|| {
+        // SAFETY: as in `analyze`.
+        unsafe {
+            let list = PgList::<pg_sys::RawStmt>::from_pg(pg_sys::raw_parser(
+                text.as_ptr(),
+                pg_sys::RawParseMode::RAW_PARSE_DEFAULT,
+            ));
+            let statement = list.head().ok_or_else(|| no_assignments(fix))?;
+            if list.len() != 1 || (*(*statement).stmt).type_ != pg_sys::NodeTag::T_UpdateStmt {
+                return Err(no_assignments(fix));
+            }
+            let update = &*(*statement).stmt.cast::<pg_sys::UpdateStmt>();
+            if !(update.whereClause.is_null() && update.fromClause.is_null() && update.returningList.is_null()) {
+                return Err(no_assignments(fix));
+            }
+            let state = pg_sys::make_parsestate(std::ptr::null_mut());
+            let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+            let item = pg_sys::addRangeTableEntryForRelation(
+                state,
+                relation,
+                pg_sys::AccessShareLock as i32,
+                std::ptr::null_mut(),
+                false,
+                false,
+            );
+            pg_sys::addNSItemToQuery(state, item, false, true, true);
+            let mut result = Vec::new();
+            for target in PgList::<pg_sys::ResTarget>::from_pg(update.targetList).iter_ptr() {
+                let raw = (*target).val;
+                if !(*target).indirection.is_null() || (*raw).type_ == pg_sys::NodeTag::T_MultiAssignRef {
+                    return Err(no_assignments(fix));
+                }
+                let node = pg_sys::transformExpr(state, raw, pg_sys::ParseExprKind::EXPR_KIND_COPY_WHERE);
+                pg_sys::assign_expr_collations(state, node);
+                refuse_volatile(node)?;
+                columns(node, table)?;
+                let sql = deparse::pinned(|| Staging::new(table).condition(node))?;
+                result.push((deparse::text((*target).name)?, sql));
+            }
+            pg_sys::free_parsestate(state);
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+            Ok(result)
+        }
+    });
+    found.map_err(in_our_words)
+}
+
+fn no_assignments(fix: &str) -> Error {
+    Error::new(Code::InvalidParameter, "fix is no list of assignments")
+        .detail(format!("It is {fix:?}."))
+        .hint("Write it as in UPDATE … SET: 'amount = abs(amount), fraud = 0'.")
+}
+
 /// Folds what is constant, as a load does: an expression that can only fail, such as 1/0, fails here.
 pub fn check(sql: &str, table: pg_sys::Oid) -> Result<()> {
     subtransaction::run(|| {

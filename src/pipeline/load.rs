@@ -141,6 +141,7 @@ fn record(
             rows: sealed.rows,
             rejects: sealed.rejects,
             dropped: sealed.dropped,
+            requeued: 0,
             bytes: landing.read.bytes as i64,
             duration_ms: landing.started.elapsed().as_millis() as i64,
             source: &source,
@@ -176,7 +177,7 @@ pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFi
 }
 
 /// Inserts the rows; gives the relation they went into, those that are no rows, and what the rules found.
-fn insert(
+pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
     dialect: &Dialect,
@@ -409,6 +410,6 @@ impl GroupLoad<'_> {
 
 /// Errors that one row may be the cause of. A missing table, column, function or right (42, 0A) would meet every row alike;
 /// a limit (54: an index entry too long, say) is some row's fault.
-fn is_about_a_row(e: &Error) -> bool {
+pub fn is_about_a_row(e: &Error) -> bool {
     matches!(e.code, Code::Postgres(s) if matches!(&s[..2], b"22" | b"23" | b"P0" | b"21" | b"44" | b"54"))
 }

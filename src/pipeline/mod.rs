@@ -12,6 +12,7 @@ pub mod load;
 pub mod publish;
 pub mod read;
 pub mod rejects;
+pub mod requeue;
 pub mod rows;
 pub mod run;
 pub mod runner;

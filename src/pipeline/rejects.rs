@@ -48,11 +48,9 @@ pub fn reject_of(piece: &Piece, i: usize, row_no: i64, dialect: &Dialect, reason
 
 /// The batch that holds a row, and where in it.
 pub fn locate<'a>(row_no: i64, read: &'a Read, origins: &[Origin]) -> Result<(&'a Piece, usize)> {
-    let holds = |piece: &&Piece| {
-        let first = first_row_no(piece, origins);
-        (first..first + piece.encoded.rows.len() as i64).contains(&row_no)
-    };
-    let piece = read.pieces.iter().find(holds);
+    let behind = read.pieces.partition_point(|piece| first_row_no(piece, origins) <= row_no);
+    let holds = |piece: &&Piece| row_no < first_row_no(piece, origins) + piece.encoded.rows.len() as i64;
+    let piece = read.pieces[..behind].last().filter(holds);
     let piece = piece.ok_or_else(|| Error::new(Code::Internal, format!("row {row_no} belongs to no batch")))?;
     Ok((piece, (row_no - first_row_no(piece, origins)) as usize))
 }
@@ -89,7 +87,7 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
 }
 
 /// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
-fn reasons_json(reasons: &[Reason]) -> Result<String> {
+pub fn reasons_json(reasons: &[Reason]) -> Result<String> {
     let json = serde_json::to_string(reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
     Ok(json.replace("\\u0000", "\u{fffd}"))
 }
