@@ -31,7 +31,8 @@ CREATE TABLE millrace.position (
     last_sqlstate  text,
     last_error_at  timestamptz,
     failures       integer NOT NULL DEFAULT 0,
-    retry_at       timestamptz
+    retry_at       timestamptz,
+    accepted       bigint                        -- chunk that somebody has let through, whatever is rejected of it
 ) WITH (fillfactor = 20);
 
 CREATE TABLE millrace.chunk (
@@ -43,6 +44,8 @@ CREATE TABLE millrace.chunk (
     sealed_at      timestamptz NOT NULL,
     duration       interval NOT NULL,
     source         jsonb NOT NULL,               -- {"raw_version": n, "files": [{"path", "etag", "size", "first_row_no", "first_record", "records"}]}
+    dropped_count  bigint NOT NULL DEFAULT 0,    -- rows that expectations left out
+    requeued_count bigint NOT NULL DEFAULT 0,    -- of the rows, those that had been rejects
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 
@@ -59,6 +62,7 @@ CREATE TABLE millrace.file (
     bytes_done     bigint NOT NULL DEFAULT 0,    -- and where in the (decompressed) file to go on
     rows           bigint NOT NULL DEFAULT 0,
     rejects        bigint NOT NULL DEFAULT 0,
+    dropped        bigint NOT NULL DEFAULT 0,    -- left out by expectations
     attempts       integer NOT NULL DEFAULT 0,
     error          text,
     retry_at       timestamptz,

@@ -28,14 +28,15 @@ SELECT p.name AS pipeline,
 COMMENT ON VIEW millrace.pipelines IS 'A row per pipeline: definition, state, how far it has got, and its last error.';
 
 CREATE VIEW millrace.chunks AS
-SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source
+SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source, c.dropped_count, c.requeued_count
   FROM millrace.chunk c JOIN millrace.pipeline p ON p.id = c.pipeline_id;
 COMMENT ON VIEW millrace.chunks IS
-'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.';
+'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.
+row_count - requeued_count + reject_count + dropped_count is the number of records landed; dropped: left out by an expectation that says so; requeued_count: of the rows, those that had been rejects of earlier chunks.';
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
-       f.records_done, f.bytes_done, f.updated_at
+       f.records_done, f.bytes_done, f.updated_at, f.dropped
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
 'The ledger of landing files. state: waiting (loaded in part), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead. path is relative to the source.';

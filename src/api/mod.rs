@@ -4,6 +4,7 @@
 //! All take NULLs and refuse them by name where they make no sense.
 
 mod aggregate;
+mod expectation;
 mod look;
 mod pipeline;
 mod schema;

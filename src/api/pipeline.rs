@@ -66,6 +66,11 @@ fn resume(pipeline: Option<&str>) -> Answer<()> {
 }
 
 #[pg_extern(sql = false)]
+fn accept_chunk(pipeline: Option<&str>) -> Answer<()> {
+    change(pipeline, define::accept_chunk)
+}
+
+#[pg_extern(sql = false)]
 fn drop_pipeline(pipeline: Option<&str>, drop_tables: Option<bool>) -> Answer<()> {
     change(pipeline, |name| define::drop(name, drop_tables.unwrap_or(false)))
 }

@@ -4,9 +4,15 @@ use pgrx::prelude::*;
 
 extension_sql_file!("../../sql/schema/01_roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/schema/10_pipeline_tables.sql", name = "pipeline_tables", requires = ["roles"]);
-extension_sql_file!("../../sql/schema/20_servers.sql", name = "servers", requires = ["pipeline_tables"]);
+extension_sql_file!(
+    "../../sql/schema/11_expectation_tables.sql",
+    name = "expectation_tables",
+    requires = ["pipeline_tables"]
+);
+extension_sql_file!("../../sql/schema/20_servers.sql", name = "servers", requires = ["expectation_tables"]);
 extension_sql_file!("../../sql/schema/30_functions.sql", name = "functions", requires = ["servers"]);
-extension_sql_file!("../../sql/schema/40_consumer_tables.sql", name = "consumer_tables", requires = ["functions"]);
+extension_sql_file!("../../sql/schema/35_expectations.sql", name = "expectations", requires = ["functions"]);
+extension_sql_file!("../../sql/schema/40_consumer_tables.sql", name = "consumer_tables", requires = ["expectations"]);
 extension_sql_file!(
     "../../sql/schema/41_consumer_lookup.sql",
     name = "consumer_lookup",

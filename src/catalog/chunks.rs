@@ -10,6 +10,8 @@ pub struct Sealed<'a> {
     pub chunk_no: i64,
     pub rows: i64,
     pub rejects: i64,
+    pub dropped: i64,
+    pub requeued: i64,
     pub bytes: i64,
     pub duration_ms: i64,
     pub source: &'a Value,
@@ -17,8 +19,10 @@ pub struct Sealed<'a> {
 
 pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     spi::execute(
-        "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source)
-         VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb)",
+        "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source,
+                                     dropped_count, requeued_count)
+         VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb,
+                 $8, $9)",
         vec![
             chunk.pipeline_id.into(),
             chunk.chunk_no.into(),
@@ -27,6 +31,8 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.bytes.into(),
             chunk.duration_ms.into(),
             chunk.source.to_string().into(),
+            chunk.dropped.into(),
+            chunk.requeued.into(),
         ],
     )?;
     Ok(())

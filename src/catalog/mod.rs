@@ -6,6 +6,7 @@ pub mod aggregate;
 pub mod aggregates;
 pub mod chunks;
 pub mod events;
+pub mod expectations;
 pub mod files;
 pub mod layers;
 pub mod pipelines;

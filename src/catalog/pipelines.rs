@@ -168,6 +168,21 @@ pub fn lock_position(id: i32) -> Result<Option<Position>> {
     .pop())
 }
 
+/// Lets the next chunk through, whatever share of it is rejected.
+pub fn accept_next(id: i32) -> Result<()> {
+    spi::execute("UPDATE millrace.position SET accepted = head + 1 WHERE pipeline_id = $1", vec![id.into()])?;
+    Ok(())
+}
+
+/// True if somebody has let this chunk through.
+pub fn is_accepted(id: i32, chunk_no: i64) -> Result<bool> {
+    let accepted: Option<bool> = spi::value(
+        "SELECT accepted = $2 FROM millrace.position WHERE pipeline_id = $1",
+        vec![id.into(), chunk_no.into()],
+    )?;
+    Ok(accepted == Some(true))
+}
+
 /// Moves the position on, and forgets failures: something worked.
 pub fn advance(id: i32, to: &Position) -> Result<()> {
     spi::execute(

@@ -46,6 +46,8 @@ pub enum Code {
     Limit,
     /// Must run outside a transaction block.
     ActiveTransaction,
+    /// A pipeline must not go on until somebody has looked.
+    Stopped,
     /// The caller cancelled.
     Cancelled,
     /// A promise of our own code was broken.
@@ -75,6 +77,7 @@ impl Code {
             Code::Io => b"58030",
             Code::Limit => b"54000",
             Code::ActiveTransaction => b"25001",
+            Code::Stopped => b"23514",
             Code::Cancelled => b"57014",
             Code::Internal => b"XX000",
             Code::Postgres(state) => state,

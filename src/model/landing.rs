@@ -45,14 +45,19 @@ pub struct Origin {
     pub records: u64,
     /// `_row_no` of the part's first record in the chunk.
     pub first_row_no: i64,
+    /// The file's own columns, where they are not those of the part before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
 }
 
 /// The origins of a chunk's rows; rows are numbered from 1 through all parts, rejected ones included.
 pub fn origins(parts: &[Part]) -> Vec<Origin> {
     let mut next = 1;
+    let mut columns: Option<&Vec<String>> = None;
     parts
         .iter()
         .map(|p| {
+            let known = columns.replace(&p.columns) == Some(&p.columns);
             let origin = Origin {
                 path: p.path.clone(),
                 etag: p.etag.clone(),
@@ -60,6 +65,7 @@ pub fn origins(parts: &[Part]) -> Vec<Origin> {
                 first_record: p.first_record,
                 records: p.records,
                 first_row_no: next,
+                columns: (!known).then(|| p.columns.clone()),
             };
             next += p.records as i64;
             origin
@@ -87,5 +93,25 @@ mod tests {
         let first: Vec<i64> =
             origins(&[part("a", 3), part("b", 0), part("c", 2)]).iter().map(|o| o.first_row_no).collect();
         assert_eq!(first, [1, 4, 4]);
+    }
+
+    #[test]
+    fn columns_are_named_once_for_all_files_that_share_them() {
+        let part = |columns: &[&str]| Part {
+            path: "p".into(),
+            etag: "e".into(),
+            size: 1,
+            first_record: 1,
+            records: 1,
+            from_byte: 0,
+            to_byte: 1,
+            done: true,
+            columns: columns.iter().map(|c| c.to_string()).collect(),
+        };
+        let named: Vec<bool> = origins(&[part(&["a"]), part(&["a"]), part(&["b"]), part(&["a"])])
+            .iter()
+            .map(|o| o.columns.is_some())
+            .collect();
+        assert_eq!(named, [true, false, true, true]);
     }
 }

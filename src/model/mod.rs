@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod error;
+pub mod expectation;
 pub mod landing;
 pub mod location;
 pub mod mask;

@@ -54,6 +54,8 @@ pub struct Options {
     pub null: String,
     /// CSV: quoted fields may hold line ends.
     pub multiline: bool,
+    /// A chunk of which a larger share would be rejected is not loaded, and the pipeline stops. `None`: no limit.
+    pub max_reject_ratio: Option<f64>,
     /// How often a file that can't be read is tried before it is `dead`.
     pub max_attempts: u32,
     /// Wait after a first failure; doubled after each further one, up to 5 minutes.
@@ -78,6 +80,7 @@ impl Default for Options {
             escape: None,
             null: String::new(),
             multiline: true,
+            max_reject_ratio: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
         }
@@ -108,6 +111,11 @@ impl Options {
                     .detail("It is 0.")
                     .hint(format!("Leave \"{name}\" out for its default.")));
             }
+        }
+        if let Some(ratio) = self.max_reject_ratio.filter(|r| !(0.0..=1.0).contains(r)) {
+            return Err(Error::new(Code::InvalidParameter, "option \"max_reject_ratio\" must be from 0 to 1")
+                .detail(format!("It is {ratio}."))
+                .hint("0.1 stops the pipeline before a chunk of which more than a tenth would be rejected."));
         }
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {

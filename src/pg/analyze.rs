@@ -6,7 +6,7 @@
 //! Nothing is executed, and nothing is written.
 
 mod calls;
-mod deparse;
+pub(in crate::pg) mod deparse;
 mod rules;
 mod shape;
 mod substitute;

@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
-use crate::pg::spi;
+use crate::pg::{condition, spi};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
@@ -22,7 +22,24 @@ pub trait Rows {
     fn fill(&mut self, out: &mut Vec<u8>) -> bool;
 }
 
+/// Which rows of a COPY go into the table: a condition in SQL, as in COPY … WHERE. For rows that do not meet all rules it calls
+/// `millrace.violated`, which notes them here.
+pub struct Filter {
+    pub condition: String,
+    /// Rules, a bit each, whose violation keeps the row.
+    pub kept: u64,
+}
+
+/// A row that a filter found fault with: the rules that it does not meet, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Violation {
+    pub row_no: i64,
+    pub rules: u64,
+}
+
 struct Feed {
+    kept: u64,
+    violations: Vec<Violation>,
     rows: Box<dyn Rows>,
     buffer: Vec<u8>,
     sent: usize,
@@ -73,11 +90,21 @@ unsafe extern "C-unwind" fn next_bytes(buffer: *mut c_void, _least: c_int, most:
     FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map_or(0, |feed| feed.take(out))) as c_int
 }
 
-/// Loads `rows` into `columns` of `table`, with the rights of the current role. Gives the number of rows inserted.
-pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>) -> Result<u64> {
-    refuse_row_security(table)?;
+/// Notes a row for the filter of the COPY that is under way; true if the row is to be kept. Without a COPY it is nobody's.
+pub fn note_violation(violation: Violation) -> bool {
     FEEDS.with_borrow_mut(|feeds| {
-        feeds.push(Feed { rows, buffer: SIGNATURE.to_vec(), sent: 0, ended: false });
+        let Some(feed) = feeds.last_mut() else { return true };
+        feed.violations.push(violation);
+        violation.rules & !feed.kept == 0
+    })
+}
+
+/// Loads `rows` into `columns` of `table`, with the rights of the current role. Gives what the filter found fault with.
+pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>, filter: Option<&Filter>) -> Result<Vec<Violation>> {
+    refuse_row_security(table)?;
+    let kept = filter.map_or(0, |f| f.kept);
+    FEEDS.with_borrow_mut(|feeds| {
+        feeds.push(Feed { kept, violations: vec![], rows, buffer: SIGNATURE.to_vec(), sent: 0, ended: false });
     });
     let _feeding = Feeding;
     // SAFETY: the relation is opened with the lock that inserting needs and closed without releasing it, as COPY does. Lists and
@@ -107,6 +134,10 @@ pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>) -> Result<u64> 
             }
             names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
         }
+        let condition = match filter {
+            Some(filter) => condition::prepare(state, item, &filter.condition)?,
+            None => std::ptr::null_mut(),
+        };
         pg_sys::ExecCheckRTPerms((*state).p_rtable, true);
         let format = pg_sys::makeDefElem(
             pg_sys::pstrdup(c"format".as_ptr()),
@@ -117,21 +148,21 @@ pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>) -> Result<u64> 
         let copy = pg_sys::BeginCopyFrom(
             state,
             relation,
-            std::ptr::null_mut(),
+            condition,
             std::ptr::null(),
             false,
             Some(next_bytes),
             names,
             options,
         );
-        let inserted = pg_sys::CopyFrom(copy);
+        pg_sys::CopyFrom(copy);
         pg_sys::EndCopyFrom(copy);
         pg_sys::free_parsestate(state);
         pg_sys::table_close(relation, pg_sys::NoLock as i32);
         // Later statements of this transaction must see the rows.
         pg_sys::CommandCounterIncrement();
-        Ok(inserted)
     }
+    Ok(FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)).unwrap_or_default()))
 }
 
 fn cstring(text: &str) -> Result<CString> {

@@ -5,6 +5,7 @@
 pub mod analyze;
 pub mod bgworker;
 pub mod columns_parser;
+pub mod condition;
 pub mod copy;
 pub mod databases;
 pub mod drop_database;

@@ -319,6 +319,22 @@ pub fn resume(name: &str) -> Result<()> {
     })
 }
 
+/// Lets the chunk through at which a pipeline has stopped: what of it does not meet an expectation is rejected, however much it is.
+pub fn accept_chunk(name: &str) -> Result<()> {
+    let pipeline = lock_own(name, "accept a chunk of")?;
+    if pipeline.state != "stopped" {
+        return Err(Error::new(Code::WrongState, format!("pipeline \"{name}\" has not stopped at a chunk"))
+            .detail(format!("It is {}.", pipeline.state))
+            .hint("SELECT state, state_reason FROM millrace.pipelines shows why a pipeline has stopped."));
+    }
+    scope::catalog(|| {
+        pipelines::accept_next(pipeline.id)?;
+        pipelines::set_state(pipeline.id, "active", None)?;
+        pipelines::clear_failures(pipeline.id)?;
+        events::record(name, "chunk_accepted", None, pipeline.state_reason.as_deref(), None)
+    })
+}
+
 /// Forgets a pipeline. Its tables stay unless `drop_tables`; what it wrote to the lake always stays.
 pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
     let pipeline = lock_own(name, "drop")?;

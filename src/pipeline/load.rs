@@ -9,20 +9,23 @@ use std::time::Instant;
 use pgrx::pg_sys::Oid;
 use serde_json::json;
 
-use crate::catalog::{chunks, events, files, layers, pipelines, staging};
+use crate::catalog::{chunks, events, expectations, files, layers, pipelines, staging};
 use crate::convert::{Field, Reason, Row, append_value};
-use crate::format::csv::{Dialect, record_text};
+use crate::format::csv::Dialect;
+use crate::model::expectation::Rules;
 use crate::model::landing::{Origin, origins};
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
-use crate::pg::copy;
+use crate::pg::copy::{self, Filter, Violation};
 use crate::pg::input::Reader;
 use crate::pg::relation::{self, Relation};
 use crate::pg::subtransaction;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::columns::{Match, StagingColumn};
+use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::read::{Piece, Read};
-use crate::pipeline::rows::{ChunkRows, Encoded, RowRef, append_field, append_null};
+use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
+use crate::pipeline::rows::{ChunkRows, RowRef, append_null};
 use crate::pipeline::{aggregates, scope};
 
 /// What is loaded, and on top of what.
@@ -41,14 +44,7 @@ pub struct Sealed {
     pub chunk_no: i64,
     pub rows: i64,
     pub rejects: i64,
-}
-
-struct Reject {
-    row_no: i64,
-    part: usize,
-    record_no: u64,
-    raw: Vec<u8>,
-    reasons: Vec<Reason>,
+    pub dropped: i64,
 }
 
 /// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
@@ -82,23 +78,39 @@ pub fn load(
         let origins = origins(&landing.read.parts);
         let mut sealed = None;
         let mut rejected = vec![0i64; origins.len()];
+        let mut dropped = vec![0i64; origins.len()];
+        let mut outcomes = Vec::new();
         if landing.read.records > 0 {
             next.head += 1;
             let chunk_no = next.head;
             let kept = scope::catalog(|| aggregates::of(pipeline))?;
-            let rejects = scope::owner(pipeline, || {
-                let (target, rejects) = insert(pipeline, columns, dialect, &mut landing.read, &origins, chunk_no)?;
-                insert_rejects(pipeline, &origins, chunk_no, &rejects)?;
+            let rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
+            let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
+            let (rejected_rows, verdict) = scope::owner(pipeline, || {
+                let (target, rejects, verdict) =
+                    insert(pipeline, columns, dialect, &rules, &mut landing.read, &origins, chunk_no)?;
+                if !accepted {
+                    judge::gate(pipeline, &rules, &verdict, &rejects, landing.read.records, chunk_no)?;
+                }
+                rejects::insert(pipeline, &origins, chunk_no, &rejects)?;
                 aggregates::merge(&kept, &target, chunk_no)?;
-                Ok(rejects)
+                Ok((rejects, verdict))
             })?;
-            for reject in &rejects {
+            for reject in &rejected_rows {
                 rejected[reject.part] += 1;
             }
-            let rows = landing.read.records as i64 - rejects.len() as i64;
-            sealed = Some(Sealed { chunk_no, rows, rejects: rejects.len() as i64 });
+            for part in &verdict.dropped {
+                dropped[*part] += 1;
+            }
+            let (rejects, left_out) = (rejected_rows.len() as i64, verdict.dropped.len() as i64);
+            let rows = landing.read.records as i64 - rejects - left_out;
+            sealed = Some(Sealed { chunk_no, rows, rejects, dropped: left_out });
+            outcomes = verdict.outcomes(&rules);
         }
-        scope::catalog(|| record(pipeline, &landing, &origins, &rejected, sealed, &next))?;
+        scope::catalog(|| {
+            record(pipeline, &landing, &origins, (&rejected, &dropped), sealed, &next)?;
+            expectations::record(pipeline.id, next.head, &outcomes)
+        })?;
         Ok(sealed)
     })
 }
@@ -107,7 +119,7 @@ fn record(
     pipeline: &Pipeline,
     landing: &Landing,
     origins: &[Origin],
-    rejected: &[i64],
+    (rejected, dropped): (&[i64], &[i64]),
     sealed: Option<Sealed>,
     next: &Position,
 ) -> Result<()> {
@@ -123,8 +135,9 @@ fn record(
             modified_micros: landing.read.modified.get(i).copied().flatten(),
             records_done: (p.first_record + p.records - 1) as i64,
             bytes_done: p.to_byte as i64,
-            rows: p.records as i64 - rejected[i],
+            rows: p.records as i64 - rejected[i] - dropped[i],
             rejects: rejected[i],
+            dropped: dropped[i],
             done: p.done,
         })
         .collect();
@@ -136,6 +149,8 @@ fn record(
             chunk_no: sealed.chunk_no,
             rows: sealed.rows,
             rejects: sealed.rejects,
+            dropped: sealed.dropped,
+            requeued: 0,
             bytes: landing.read.bytes as i64,
             duration_ms: landing.started.elapsed().as_millis() as i64,
             source: &source,
@@ -170,19 +185,22 @@ pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFi
     events::record(&pipeline.name, "file_failed", Some(&file.path), Some(&error.to_string()), None)
 }
 
-/// Inserts the rows; gives the relation they went into, and those that are no rows.
-fn insert(
+/// Inserts the rows; gives the relation they went into, those that are no rows, and what the rules found.
+pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
     dialect: &Dialect,
+    rules: &Rules,
     read: &mut Read,
     origins: &[Origin],
     chunk_no: i64,
-) -> Result<(Relation, Vec<Reject>)> {
+) -> Result<(Relation, Vec<Reject>, Verdict)> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
     let target = staging::target(&staging, chunk_no)?;
     let mut gathered = gather(columns, dialect, read, origins)?;
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
+    let filter = judge::filter(rules);
+    let mut verdict = Verdict::new(rules);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
             .into_iter()
@@ -196,16 +214,29 @@ fn insert(
             rows: Arc::new(group.rows),
             chunk_no,
             fields: group.matched.targets.len(),
+            rules,
+            filter: filter.as_ref(),
         };
-        let mut refused = Vec::new();
-        load.range(0, load.rows.len(), &mut refused)?;
-        for (index, error) in refused {
-            let row_no = load.rows[index].row_no;
-            gathered.rejects.push(reject_of(row_no, read, origins, dialect, vec![reason_of(error)])?);
+        let mut faults = Faults::default();
+        load.range(0, load.rows.len(), &mut faults)?;
+        verdict.checked += load.rows.len() as i64;
+        for violation in &faults.violations {
+            let (piece, i) = locate(violation.row_no, read, origins)?;
+            if let Some(reasons) = verdict.add(rules, violation.rules, piece, i) {
+                gathered.rejects.push(reject_of(piece, i, violation.row_no, dialect, reasons));
+            }
+        }
+        for refused in faults.refused {
+            let (piece, i) = locate(refused.row_no, read, origins)?;
+            let reason = match refused.rule {
+                Some(rule) => verdict.add_error(rules, rule, piece, i, refused.error),
+                None => reason_of(refused.error),
+            };
+            gathered.rejects.push(reject_of(piece, i, refused.row_no, dialect, vec![reason]));
         }
     }
     gathered.rejects.sort_by_key(|r| r.row_no);
-    Ok((target, gathered.rejects))
+    Ok((target, gathered.rejects, verdict))
 }
 
 fn gone(pipeline: &Pipeline) -> Error {
@@ -258,13 +289,7 @@ fn gather(columns: &[StagingColumn], dialect: &Dialect, read: &mut Read, origins
                     reasons
                 }
             };
-            out.rejects.push(Reject {
-                row_no,
-                part: piece.part,
-                record_no: piece.batch.first_record + i as u64,
-                raw: record_text(&piece.batch, i, dialect).into_owned(),
-                reasons,
-            });
+            out.rejects.push(reject_of(piece, i, row_no, dialect, reasons));
         }
         out.buffers.push(asked);
     }
@@ -275,11 +300,6 @@ fn push_row(out: &mut Gathered, row: RowRef) {
     if let Some(group) = out.groups.last_mut() {
         group.rows.push(row);
     }
-}
-
-fn first_row_no(piece: &Piece, origins: &[Origin]) -> i64 {
-    let origin = &origins[piece.part];
-    origin.first_row_no + (piece.batch.first_record - origin.first_record) as i64
 }
 
 /// Encodes one row with Postgres' own input functions where ours was not sure; gives the reasons why it can't be a row.
@@ -322,14 +342,61 @@ struct GroupLoad<'a> {
     rows: Arc<Vec<RowRef>>,
     chunk_no: i64,
     fields: usize,
+    rules: &'a Rules,
+    filter: Option<&'a Filter>,
 }
 
+/// A row that made the load raise an error.
+struct Refused {
+    row_no: i64,
+    error: Error,
+    /// The rule whose condition raised it; `None`: a constraint or trigger.
+    rule: Option<usize>,
+}
+
+#[derive(Default)]
+struct Faults {
+    refused: Vec<Refused>,
+    violations: Vec<Violation>,
+    /// How many of the refused are a rule's.
+    raised: usize,
+}
+
+/// Rows of one chunk that may raise an error in a condition. Each costs several attempts, so that a condition which fails for
+/// most rows is taken for what it is: wrong.
+const MOST_RAISED: usize = 1_000;
+
 impl GroupLoad<'_> {
-    /// Loads rows `from..to`. A constraint or trigger that refuses one makes it halve the range until the refused rows stand alone.
-    fn range(&self, from: usize, to: usize, refused: &mut Vec<(usize, Error)>) -> Result<()> {
+    /// Loads rows `from..to`. A constraint, trigger or condition that raises an error makes it halve the range until the refused
+    /// rows stand alone.
+    fn range(&self, from: usize, to: usize, faults: &mut Faults) -> Result<()> {
         if from >= to {
             return Ok(());
         }
+        match subtransaction::run(|| self.copy(from, to, self.filter)) {
+            Ok(violations) => {
+                faults.violations.extend(violations);
+                Ok(())
+            }
+            Err(e) if !is_about_a_row(&e) => Err(e),
+            Err(e) if to - from == 1 => {
+                let rule = self.rule_that_raises(from);
+                faults.raised += usize::from(rule.is_some());
+                if let Some(rule) = rule.filter(|_| faults.raised > MOST_RAISED) {
+                    return Err(judge::mostly_raises(&self.rules.0[rule], &e, MOST_RAISED));
+                }
+                faults.refused.push(Refused { row_no: self.rows[from].row_no, error: e, rule });
+                Ok(())
+            }
+            Err(_) => {
+                let middle = from + (to - from) / 2;
+                self.range(from, middle, faults)?;
+                self.range(middle, to, faults)
+            }
+        }
+    }
+
+    fn copy(&self, from: usize, to: usize, filter: Option<&Filter>) -> Result<Vec<Violation>> {
         let rows = ChunkRows {
             buffers: self.buffers.clone(),
             rows: self.rows.clone(),
@@ -338,91 +405,20 @@ impl GroupLoad<'_> {
             chunk_no: self.chunk_no,
             fields: self.fields,
         };
-        let result = subtransaction::run(|| copy::load(self.target, self.names, Box::new(rows)));
-        match result {
-            Ok(_) => Ok(()),
-            Err(e) if !is_about_a_row(&e) => Err(e),
-            Err(e) if to - from == 1 => {
-                refused.push((from, e));
-                Ok(())
-            }
-            Err(_) => {
-                let middle = from + (to - from) / 2;
-                self.range(from, middle, refused)?;
-                self.range(middle, to, refused)
-            }
-        }
+        copy::load(self.target, self.names, Box::new(rows), filter)
+    }
+
+    /// The first rule whose condition raises an error for this row.
+    fn rule_that_raises(&self, row: usize) -> Option<usize> {
+        (0..self.rules.0.len()).find(|rule| {
+            let probe = Filter { condition: self.rules.probe(*rule), kept: 0 };
+            subtransaction::run(|| self.copy(row, row + 1, Some(&probe))).is_err()
+        })
     }
 }
 
 /// Errors that one row may be the cause of. A missing table, column, function or right (42, 0A) would meet every row alike;
 /// a limit (54: an index entry too long, say) is some row's fault.
-fn is_about_a_row(e: &Error) -> bool {
+pub fn is_about_a_row(e: &Error) -> bool {
     matches!(e.code, Code::Postgres(s) if matches!(&s[..2], b"22" | b"23" | b"P0" | b"21" | b"44" | b"54"))
-}
-
-fn reason_of(error: Error) -> Reason {
-    Reason {
-        column: None,
-        rule: Some("constraint".into()),
-        sqlstate: String::from_utf8_lossy(&error.code.sqlstate()).into_owned(),
-        message: error.message,
-        value: error.detail,
-    }
-}
-
-/// The reject for a row that was refused after it had been gathered.
-fn reject_of(row_no: i64, read: &Read, origins: &[Origin], dialect: &Dialect, reasons: Vec<Reason>) -> Result<Reject> {
-    for piece in &read.pieces {
-        let first = first_row_no(piece, origins);
-        let rows = piece.encoded.rows.len() as i64;
-        if (first..first + rows).contains(&row_no) {
-            let i = (row_no - first) as usize;
-            return Ok(Reject {
-                row_no,
-                part: piece.part,
-                record_no: piece.batch.first_record + i as u64,
-                raw: record_text(&piece.batch, i, dialect).into_owned(),
-                reasons,
-            });
-        }
-    }
-    Err(Error::new(Code::Internal, format!("row {row_no} belongs to no batch")))
-}
-
-fn insert_rejects(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &[Reject]) -> Result<()> {
-    if rejects.is_empty() {
-        return Ok(());
-    }
-    let names = ["chunk_no", "_row_no", "file", "row_no", "raw", "raw_bytes", "reasons"].map(str::to_string);
-    let mut rows = Vec::new();
-    for reject in rejects {
-        rows.extend_from_slice(&(names.len() as i16).to_be_bytes());
-        append_field(&mut rows, &chunk_no.to_be_bytes());
-        append_field(&mut rows, &reject.row_no.to_be_bytes());
-        append_field(&mut rows, origins[reject.part].path.as_bytes());
-        append_field(&mut rows, &(reject.record_no as i64).to_be_bytes());
-        match std::str::from_utf8(&reject.raw) {
-            Ok(text) if !text.contains('\0') => {
-                append_field(&mut rows, text.as_bytes());
-                append_null(&mut rows);
-            }
-            _ => {
-                append_null(&mut rows);
-                append_field(&mut rows, &reject.raw);
-            }
-        }
-        let reasons = reasons_json(&reject.reasons)?;
-        let mut jsonb = vec![1u8];
-        jsonb.extend_from_slice(reasons.as_bytes());
-        append_field(&mut rows, &jsonb);
-    }
-    copy::load(Oid::from(pipeline.rejects), &names, Box::new(Encoded(rows)))?;
-    Ok(())
-}
-
-/// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
-fn reasons_json(reasons: &[Reason]) -> Result<String> {
-    let json = serde_json::to_string(reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
-    Ok(json.replace("\\u0000", "\u{fffd}"))
 }

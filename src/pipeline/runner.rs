@@ -105,10 +105,27 @@ impl Runner {
             }
             Err(e) => {
                 self.forget();
+                if e.code == Code::Stopped {
+                    self.stop(pipeline, position, &e)?;
+                }
                 return Err(e);
             }
         }
         Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+    }
+
+    /// Takes the pipeline out of service until somebody resumes it; nothing of the chunk that it stopped at is there.
+    fn stop(&self, pipeline: &Pipeline, position: &Position, why: &Error) -> Result<()> {
+        transaction::run(self.mode, || {
+            scope::catalog(|| {
+                let unchanged = pipelines::lock_position(pipeline.id)?.is_some_and(|now| now.head == position.head);
+                if unchanged && pipelines::by_id(pipeline.id)?.is_some_and(|p| p.is_active()) {
+                    pipelines::set_state(pipeline.id, "stopped", Some(&why.to_string()))?;
+                    events::record(&pipeline.name, "pipeline_stopped", None, Some(&why.to_string()), None)?;
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Drops what was kept from earlier ticks.

@@ -37,6 +37,9 @@ struct Sums {
     last: i64,
     rows: i64,
     rejects: i64,
+    dropped: i64,
+    requeued: i64,
+    file_dropped: i64,
     file_rows: i64,
     file_rejects: i64,
     overlaps: i64,
@@ -47,6 +50,9 @@ const SUMS: &str = "SELECT
     (SELECT COALESCE(pg_catalog.max(chunk_no), 0) FROM millrace.chunk WHERE pipeline_id = $1) AS last,
     (SELECT COALESCE(pg_catalog.sum(row_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS rows,
     (SELECT COALESCE(pg_catalog.sum(reject_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS rejects,
+    (SELECT COALESCE(pg_catalog.sum(dropped_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS dropped,
+    (SELECT COALESCE(pg_catalog.sum(requeued_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS requeued,
+    (SELECT COALESCE(pg_catalog.sum(dropped), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_dropped,
     (SELECT COALESCE(pg_catalog.sum(rows), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rows,
     (SELECT COALESCE(pg_catalog.sum(rejects), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rejects,
     (SELECT pg_catalog.count(*) FROM (
@@ -61,17 +67,22 @@ const SUMS: &str = "SELECT
 pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
     let sums = scope::catalog(|| spi::read::<Sums>(SUMS, vec![pipeline.id.into()]))?.pop();
     let Some(sums) = sums else { return Ok(vec![]) };
+    // A reject that was brought back stays in the books of the chunk that it was landed in.
+    let landed = sums.rows - sums.requeued;
     let mut checks = vec![
         count("chunks", "chunk_no without gap", position.head, sums.chunks, None),
         count("chunks", "last chunk is the head", position.head, sums.last, None),
-        count("files", "rows by file = rows by chunk", sums.rows, sums.file_rows, None),
+        count("files", "rows by file = rows by chunk", landed, sums.file_rows, None),
         count("files", "rejects by file = rejects by chunk", sums.rejects, sums.file_rejects, None),
+        count("files", "dropped rows by file = dropped rows by chunk", sums.dropped, sums.file_dropped, None),
         count("files", "records taken twice or left out", 0, sums.overlaps, None),
     ];
-    checks.extend(staging(pipeline)?);
+    checks.extend(staging(pipeline, sums.requeued)?);
     checks.extend(kept_aggregates(pipeline)?);
     if let Some(raw) = &pipeline.raw {
-        checks.extend(attempt("raw", "readable", || raw_layer(raw, pipeline, position, sums.rows + sums.rejects)));
+        checks.extend(attempt("raw", "readable", || {
+            raw_layer(raw, pipeline, position, landed + sums.rejects + sums.dropped)
+        }));
     }
     for layer in published(pipeline)? {
         let name = layer.layer.clone();
@@ -142,7 +153,7 @@ struct Counted {
     n: i64,
 }
 
-fn staging(pipeline: &Pipeline) -> Result<Vec<Check>> {
+fn staging(pipeline: &Pipeline, requeued: i64) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (layer, oid, column, counted) in [
         ("staging", pipeline.staging, CHUNK_NO, "row_count"),
@@ -160,6 +171,14 @@ fn staging(pipeline: &Pipeline) -> Result<Vec<Check>> {
             });
             continue;
         };
+        if layer == "rejects" {
+            let again: Option<i64> = scope::owner(pipeline, || {
+                let brought_back =
+                    format!("SELECT pg_catalog.count(*) FROM {} WHERE status = 'requeued'", table.qualified());
+                spi::read_value(&brought_back, vec![])
+            })?;
+            checks.push(count(layer, "requeued rejects = requeued rows by chunk", requeued, again.unwrap_or(0), None));
+        }
         if let Some(d) = by_chunk(pipeline, &table.qualified(), column, counted)? {
             let detail = d.first.map(|c| format!("first in chunk {c}"));
             checks.push(count(layer, "rows", d.expected, d.found, None));

@@ -1,0 +1,204 @@
+//! Rejects that come back: what a fix repairs is loaded as a chunk like any other, what fails again stays with its new reason.
+
+use crate::server::{Preload, Server, land, note, url, wait_until};
+use crate::sql::Session;
+use crate::{copier, retail};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct Case {
+    _server: Arc<Server>,
+    session: Session,
+    landing: PathBuf,
+}
+
+fn case(name: &str) -> Case {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database(name);
+    let landing = server.create_dir(&format!("{name}_landing"));
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, amount numeric, kind varchar(3)', staging => 'staging.p', every => NULL);
+         SELECT millrace.add_expectation('p', 'positive', 'amount > 0')",
+        url(&landing)
+    ));
+    Case { _server: server, session, landing }
+}
+
+impl Case {
+    fn land_and_run(&mut self, file: &str, content: &str) {
+        land(&self.landing, file, content.as_bytes());
+        self.session.execute("CALL millrace.run('p')");
+    }
+
+    fn requeue(&mut self, arguments: &str) -> i64 {
+        self.session.number(&format!("SELECT millrace.requeue_rejects('p'{arguments})"))
+    }
+
+    fn loaded(&mut self) -> String {
+        self.session
+            .value("SELECT string_agg(concat_ws(':', _chunk_no, id, amount, kind), ' ' ORDER BY id) FROM staging.p")
+    }
+
+    fn rejects(&mut self) -> Vec<String> {
+        self.session
+            .lines("SELECT raw, status, reasons -> 0 ->> 'sqlstate' FROM staging.p_rejects ORDER BY chunk_no, _row_no")
+    }
+
+    fn verified(&mut self) {
+        retail::assert_verified(&mut self.session, "p");
+    }
+}
+
+#[test]
+fn a_fix_of_the_negative_quantities_of_the_invoices_moves_exactly_those() {
+    let Some(files) = retail::files() else { return note("requeue: skipped, the shared data is not here") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("requeue_invoices");
+    let places = retail::Places::new(&server, "requeue_invoices");
+    retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
+    retail::create_aggregate(&mut session, &places);
+    copier::create(&mut session);
+    session.execute(
+        "SELECT millrace.add_expectation('invoices', 'positive quantity', 'Quantity > 0');
+         SELECT millrace.add_expectation('invoices', 'positive price', 'UnitPrice > 0')",
+    );
+    files.iter().for_each(|file| retail::land_file(&places.landing, file));
+    session.execute("CALL millrace.run('invoices')");
+    let negative = r#"reasons @> '[{"rule": "positive quantity"}]'"#;
+    let alone = format!("{negative} AND jsonb_array_length(reasons) = 1");
+    let moved = session.number(&format!("SELECT count(*) FROM staging.invoices_rejects WHERE {alone}"));
+    let before = session.line("SELECT count(*), sum(quantity * unitprice) FROM staging.invoices");
+    assert_eq!(before, retail::SOLD);
+
+    let fix = "quantity = abs(Quantity)";
+    let loaded =
+        session.number(&format!("SELECT millrace.requeue_rejects('invoices', $w${negative}$w$, fix => '{fix}')"));
+    assert_eq!(loaded, moved);
+    assert_eq!(session.number("SELECT count(*) FROM staging.invoices"), 203_954 + moved);
+    assert_eq!(
+        session
+            .line("SELECT row_count, requeued_count, reject_count FROM millrace.chunks ORDER BY chunk_no DESC LIMIT 1"),
+        format!("{moved}|{moved}|0")
+    );
+    assert_eq!(session.number("SELECT count(*) FROM staging.invoices_rejects WHERE status = 'requeued'"), moved);
+    assert_eq!(
+        session.number("SELECT count(*) FROM staging.invoices_rejects WHERE status = 'rejected'"),
+        5_075 - moved
+    );
+    // What has no price either stays for that alone.
+    assert_eq!(
+        session
+            .number(&format!("SELECT count(*) FROM staging.invoices_rejects WHERE status = 'rejected' AND {negative}")),
+        0
+    );
+
+    copier::drain(&mut session);
+    assert_eq!(retail::totals(&mut session, "copier.invoices"), retail::totals(&mut session, "staging.invoices"));
+    retail::assert_view_is_recompute(&mut session, "staging.by_country", retail::AGGREGATE);
+    session.execute("CALL millrace.run('invoices')");
+    wait_until("all chunks are published", Duration::from_secs(60), || retail::all_published(&mut session));
+    retail::assert_verified(&mut session, "invoices");
+}
+
+#[test]
+fn what_fails_again_stays_with_its_new_reason_and_the_rest_is_loaded() {
+    let mut case = case("requeue_again");
+    case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,toolong\nx,3,a\n4,4,a\n5,6\n7,0,b\n");
+    assert_eq!(
+        case.rejects(),
+        [
+            "1,-1,a|rejected|23514",
+            "2,-2,toolong|rejected|22001",
+            "x,3,a|rejected|22P02",
+            "5,6|rejected|22P04",
+            "7,0,b|rejected|23514"
+        ]
+    );
+    assert_eq!(case.requeue(", fix => 'amount = abs(amount)'"), 1);
+    assert_eq!(case.loaded(), "2:1:1:a 1:4:4:a");
+    assert_eq!(case.requeue(", fix => 'kind = left(kind, 3), amount = -amount, id = 9 * id'"), 1);
+    assert_eq!(case.loaded(), "2:1:1:a 1:4:4:a 3:18:2:too");
+    assert_eq!(
+        case.rejects(),
+        [
+            "1,-1,a|requeued|23514",
+            "2,-2,toolong|requeued|22001",
+            "x,3,a|rejected|22P02",
+            "5,6|rejected|22P04",
+            "7,0,b|rejected|23514"
+        ]
+    );
+    case.verified();
+}
+
+#[test]
+fn rejects_come_back_when_the_rule_or_the_table_has_changed_and_no_chunk_is_sealed_when_none_does() {
+    let mut case = case("requeue_rule");
+    case.land_and_run("1.csv", "kind,amount,id\na,-1,1\n");
+    case.land_and_run("2.csv", "id,amount\n2,-2\n");
+    assert_eq!(case.requeue(""), 0);
+    assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), 2);
+    case.session.execute("SELECT millrace.alter_expectation('p', 'positive', on_violation => 'warn')");
+    assert_eq!(case.requeue(", 'chunk_no = 2'"), 1);
+    assert_eq!(case.requeue(", where_clause => $$file LIKE '1%'$$, fix => 'kind = ''b'''"), 1);
+    assert_eq!(case.loaded(), "4:1:-1:b 3:2:-2");
+    assert_eq!(case.requeue(""), 0);
+    assert_eq!(
+        case.session.line("SELECT sum(checked), sum(violated) FROM millrace.expectation_results WHERE chunk_no > 2"),
+        "2|2"
+    );
+    case.verified();
+}
+
+#[test]
+fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects() {
+    let mut case = case("requeue_drop");
+    case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,a\n");
+    case.session.execute("SELECT millrace.alter_expectation('p', 'positive', on_violation => 'drop')");
+    assert_eq!(case.requeue(", fix => 'amount = CASE id WHEN 1 THEN 1 ELSE amount END'"), 1);
+    case.session.execute("SELECT millrace.alter_expectation('p', 'positive', on_violation => 'fail')");
+    assert_eq!(case.requeue(""), 0);
+    assert_eq!(case.rejects(), ["1,-1,a|requeued|23514", "2,-2,a|rejected|23514"]);
+    case.verified();
+}
+
+#[test]
+fn a_rollback_takes_everything_back() {
+    let mut case = case("requeue_rollback");
+    case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n");
+    case.session.execute("BEGIN; SELECT millrace.requeue_rejects('p', fix => 'amount = 1'); ROLLBACK");
+    assert_eq!(case.loaded(), "");
+    assert_eq!(case.rejects(), ["1,-1,a|rejected|23514"]);
+    case.land_and_run("2.csv", "id,amount,kind\n2,2,a\n");
+    assert_eq!(case.loaded(), "2:2:2:a");
+    case.verified();
+}
+
+#[test]
+fn hostile_clauses_and_fixes_are_refused() {
+    let mut case = case("requeue_hostile");
+    case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n");
+    for (arguments, state) in [
+        (", 'EXISTS (SELECT FROM pg_class)'", "0A000"),
+        (", 'random() < 2'", "0A000"),
+        (", 'true) OR (true'", "42601"),
+        (", fix => 'amount = (SELECT 1)'", "0A000"),
+        (", fix => 'amount = random()'", "0A000"),
+        (", fix => 'amount = 1 WHERE true'", "22023"),
+        (", fix => 'amount = 1; DROP TABLE staging.p'", "22023"),
+        (", fix => '(id, amount) = (1, 2)'", "22023"),
+        (", fix => 'amount = 1, amount = 2'", "22023"),
+        (", fix => '_chunk_no = 7'", "22023"),
+        (", fix => 'nothing = 7'", "22023"),
+        (", fix => ''", "42601"),
+        (", NULL", "22004"),
+    ] {
+        case.session.raises(&format!("SELECT millrace.requeue_rejects('p'{arguments})"), state);
+    }
+    // An error in a fix at run time is that record's reason.
+    assert_eq!(case.requeue(", fix => 'amount = 1 / (id - 1)'"), 0);
+    assert_eq!(case.rejects(), ["1,-1,a|rejected|22012"]);
+    case.verified();
+}

@@ -1,0 +1,93 @@
+//! Records that are not loaded: as landed, from where, and why.
+
+use pgrx::pg_sys::Oid;
+
+use crate::convert::Reason;
+use crate::format::csv::{Dialect, record_text};
+use crate::model::landing::Origin;
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
+use crate::pg::copy;
+use crate::pipeline::read::{Piece, Read};
+use crate::pipeline::rows::{Encoded, append_field, append_null};
+
+pub struct Reject {
+    pub row_no: i64,
+    pub part: usize,
+    pub record_no: u64,
+    pub raw: Vec<u8>,
+    pub reasons: Vec<Reason>,
+}
+
+/// The number in its chunk of a batch's first row.
+pub fn first_row_no(piece: &Piece, origins: &[Origin]) -> i64 {
+    let origin = &origins[piece.part];
+    origin.first_row_no + (piece.batch.first_record - origin.first_record) as i64
+}
+
+pub fn reason_of(error: Error) -> Reason {
+    Reason {
+        column: None,
+        rule: Some("constraint".into()),
+        sqlstate: String::from_utf8_lossy(&error.code.sqlstate()).into_owned(),
+        message: error.message,
+        value: error.detail,
+    }
+}
+
+/// The reject for a row that was refused after it had been gathered.
+pub fn reject_of(piece: &Piece, i: usize, row_no: i64, dialect: &Dialect, reasons: Vec<Reason>) -> Reject {
+    Reject {
+        row_no,
+        part: piece.part,
+        record_no: piece.batch.first_record + i as u64,
+        raw: record_text(&piece.batch, i, dialect).into_owned(),
+        reasons,
+    }
+}
+
+/// The batch that holds a row, and where in it.
+pub fn locate<'a>(row_no: i64, read: &'a Read, origins: &[Origin]) -> Result<(&'a Piece, usize)> {
+    let behind = read.pieces.partition_point(|piece| first_row_no(piece, origins) <= row_no);
+    let holds = |piece: &&Piece| row_no < first_row_no(piece, origins) + piece.encoded.rows.len() as i64;
+    let piece = read.pieces[..behind].last().filter(holds);
+    let piece = piece.ok_or_else(|| Error::new(Code::Internal, format!("row {row_no} belongs to no batch")))?;
+    Ok((piece, (row_no - first_row_no(piece, origins)) as usize))
+}
+
+pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &[Reject]) -> Result<()> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
+    let names = ["chunk_no", "_row_no", "file", "row_no", "raw", "raw_bytes", "reasons"].map(str::to_string);
+    let mut rows = Vec::new();
+    for reject in rejects {
+        rows.extend_from_slice(&(names.len() as i16).to_be_bytes());
+        append_field(&mut rows, &chunk_no.to_be_bytes());
+        append_field(&mut rows, &reject.row_no.to_be_bytes());
+        append_field(&mut rows, origins[reject.part].path.as_bytes());
+        append_field(&mut rows, &(reject.record_no as i64).to_be_bytes());
+        match std::str::from_utf8(&reject.raw) {
+            Ok(text) if !text.contains('\0') => {
+                append_field(&mut rows, text.as_bytes());
+                append_null(&mut rows);
+            }
+            _ => {
+                append_null(&mut rows);
+                append_field(&mut rows, &reject.raw);
+            }
+        }
+        let reasons = reasons_json(&reject.reasons)?;
+        let mut jsonb = vec![1u8];
+        jsonb.extend_from_slice(reasons.as_bytes());
+        append_field(&mut rows, &jsonb);
+    }
+    copy::load(Oid::from(pipeline.rejects), &names, Box::new(Encoded(rows)), None)?;
+    Ok(())
+}
+
+/// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
+pub fn reasons_json(reasons: &[Reason]) -> Result<String> {
+    let json = serde_json::to_string(reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+    Ok(json.replace("\\u0000", "\u{fffd}"))
+}

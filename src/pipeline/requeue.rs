@@ -1,0 +1,350 @@
+//! Rejects that come back: repaired, read again, judged again, and loaded as a chunk of their own.
+//!
+//! Promises: the same casts, rules and constraints as for a landing, in the caller's transaction; a reject is either loaded and
+//! marked so, or stays with the reasons that it has now; nothing is dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use pgrx::pg_sys::Oid;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::catalog::{chunks, events, expectations, layers, pipelines, staging};
+use crate::convert::{Reason, encode_batch};
+use crate::format::csv::{Dialect, RawBatch, Reader};
+use crate::model::expectation::{OnViolation, Rules};
+use crate::model::landing::{Origin, Part, origins};
+use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result, names};
+use crate::pg::relation::{self, Relation};
+use crate::pg::{condition, interrupts, spi, subtransaction};
+use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
+use crate::pipeline::read::{self, Piece, Read};
+use crate::pipeline::rejects::reasons_json;
+use crate::pipeline::{aggregates, load, scope};
+
+/// A reject as it is kept.
+#[derive(Deserialize)]
+struct Kept {
+    chunk_no: i64,
+    row_no: i64,
+    file: String,
+    raw: String,
+}
+
+/// A reject with what it came to: `None`, it is among the rows to load.
+struct Tried {
+    kept: Kept,
+    reasons: Option<Vec<Reason>>,
+}
+
+/// Loads again what `where_clause` says; gives the number of rows loaded. The pipeline is locked.
+pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Result<i64> {
+    let started = Instant::now();
+    let table = relation::by_oid(Oid::from(pipeline.rejects))?.ok_or_else(|| gone("rejects"))?;
+    let chosen = condition::analyze(where_clause, Oid::from(pipeline.rejects))?.sql;
+    let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
+    let columns = staging_columns(columns, &pipeline.settings);
+    let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
+    let dialect = read::dialect(&pipeline.options);
+    let kept = scope::owner(pipeline, || read_kept(&table, &chosen, pipeline.options.max_rows_per_chunk))?;
+    let headers = headers(pipeline, &kept)?;
+
+    let mut tried: Vec<Tried> = Vec::with_capacity(kept.len());
+    let mut again = Read::default();
+    let mut places = Vec::new();
+    for kept in kept {
+        interrupts::check();
+        let header = headers.get(&(kept.chunk_no, kept.file.clone())).ok_or_else(|| unknown_columns(&kept))?;
+        let found = scope::owner(pipeline, || fields(&kept.raw, header, &dialect, fix.as_ref(), &columns))?;
+        let reasons = match found {
+            Ok((header, batch)) => {
+                places.push(tried.len());
+                add(&mut again, kept.raw.len(), &header, batch, &columns, &dialect);
+                None
+            }
+            Err(reason) => Some(vec![reason]),
+        };
+        tried.push(Tried { kept, reasons });
+    }
+    let loaded = seal(pipeline, &columns, &dialect, again, &places, &mut tried, started)?;
+    scope::owner(pipeline, || mark(&table, &tried))?;
+    scope::catalog(|| {
+        events::record(&pipeline.name, "rejects_requeued", None, Some(&format!("{loaded} of {}", tried.len())), None)
+    })?;
+    Ok(loaded)
+}
+
+fn gone(what: &str) -> Error {
+    Error::new(Code::WrongState, format!("the pipeline's {what} table is gone"))
+        .hint("Drop the pipeline with millrace.drop_pipeline and create it anew.")
+}
+
+fn unknown_columns(kept: &Kept) -> Error {
+    Error::new(Code::WrongState, "the columns of a rejected record's file are not known")
+        .detail(format!("File {}, chunk {}.", kept.file, kept.chunk_no))
+        .hint("Leave its chunk out with where_clause, and load the record by hand.")
+}
+
+/// Locked, so that nobody deletes or changes them meanwhile.
+fn read_kept(table: &Relation, chosen: &str, most: u64) -> Result<Vec<Kept>> {
+    let rejects = table.qualified();
+    let locked: Vec<Kept> = spi::query(
+        &format!(
+            "SELECT chunk_no, _row_no AS row_no, file, raw FROM {rejects} AS rejects
+              WHERE status = 'rejected' AND raw IS NOT NULL AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
+        ),
+        vec![],
+    )?;
+    Ok(locked)
+}
+
+/// The columns of each file of these chunks.
+fn headers(pipeline: &Pipeline, kept: &[Kept]) -> Result<HashMap<(i64, String), Vec<String>>> {
+    #[derive(Deserialize)]
+    struct Source {
+        chunk_no: i64,
+        files: Vec<Origin>,
+    }
+    let mut numbers: Vec<i64> = kept.iter().map(|k| k.chunk_no).collect();
+    numbers.dedup();
+    let sources: Vec<Source> = scope::catalog(|| {
+        spi::query(
+            "SELECT chunk_no, source -> 'files' AS files FROM millrace.chunk WHERE pipeline_id = $1 AND chunk_no = ANY ($2::bigint[])",
+            vec![pipeline.id.into(), numbers.into()],
+        )
+    })?;
+    let mut headers = HashMap::new();
+    for source in sources {
+        let mut columns = None;
+        for file in source.files {
+            columns = file.columns.or(columns);
+            if let Some(columns) = &columns {
+                headers.insert((source.chunk_no, file.path), columns.clone());
+            }
+        }
+    }
+    Ok(headers)
+}
+
+/// A record's fields after the fix, or why they are none.
+fn fields(
+    raw: &str,
+    header: &[String],
+    dialect: &Dialect,
+    fix: Option<&Fix>,
+    columns: &[StagingColumn],
+) -> Result<std::result::Result<(Vec<String>, RawBatch), Reason>> {
+    // A place past the beginning: what looks like a byte order mark here is data.
+    let mut reader = Reader::resume(dialect.clone(), header.to_vec(), 1, 1)?;
+    reader.push(raw.as_bytes());
+    reader.finish();
+    let Some(batch) = reader.next_batch(2)?.filter(|b| b.rows() == 1) else {
+        return Ok(Err(reason("22P04", "the record is malformed".into())));
+    };
+    let Some(fix) = fix.filter(|_| batch.corrupt.iter().flatten().next().is_none()) else {
+        return Ok(Ok((header.to_vec(), batch)));
+    };
+    let matched = match_header(header, columns);
+    let source = |name: &str| {
+        let target = matched.targets.iter().position(|t| t.name == name)?;
+        matched.mapping[target]
+    };
+    let values: Vec<Option<String>> =
+        columns.iter().map(|c| source(&c.column.name).and_then(|i| batch.text(i, 0)).map(str::to_string)).collect();
+    let fixed = match subtransaction::run(|| fix.apply(values)) {
+        Ok(fixed) => fixed,
+        Err(e) if load::is_about_a_row(&e) => {
+            let sqlstate = String::from_utf8_lossy(&e.code.sqlstate()).into_owned();
+            return Ok(Err(reason(&sqlstate, format!("the fix failed: {}", e.message))));
+        }
+        Err(e) => return Err(e),
+    };
+    let mut names = header.to_vec();
+    let mut texts: Vec<Option<String>> = (0..header.len()).map(|i| batch.text(i, 0).map(str::to_string)).collect();
+    for (name, value) in fix.columns.iter().zip(fixed) {
+        match source(name) {
+            Some(i) => texts[i] = value,
+            None => {
+                names.push(name.clone());
+                texts.push(value);
+            }
+        }
+    }
+    let batch = batch_of(&names, texts)?;
+    Ok(Ok((names, batch)))
+}
+
+fn reason(sqlstate: &str, message: String) -> Reason {
+    Reason { column: None, rule: None, sqlstate: sqlstate.into(), message, value: None }
+}
+
+fn batch_of(names: &[String], texts: Vec<Option<String>>) -> Result<RawBatch> {
+    let schema = Schema::new(names.iter().map(|n| Field::new(n, DataType::Utf8, true)).collect::<Vec<_>>());
+    let arrays = texts.into_iter().map(|t| Arc::new(StringArray::from(vec![t])) as ArrayRef).collect();
+    let fields = RecordBatch::try_new(Arc::new(schema), arrays);
+    Ok(RawBatch {
+        fields: fields.map_err(|e| Error::new(Code::Internal, e.to_string()))?,
+        corrupt: StringArray::from(vec![None::<String>]),
+        raw: BinaryArray::from(vec![None]),
+        first_record: 1,
+        end_byte: 0,
+    })
+}
+
+/// Each record is a part of its own: its place is its number.
+fn add(
+    again: &mut Read,
+    bytes: usize,
+    header: &[String],
+    batch: RawBatch,
+    columns: &[StagingColumn],
+    dialect: &Dialect,
+) {
+    let same = again.pieces.last().filter(|_| again.parts.last().is_some_and(|p| p.columns == header));
+    let matched = match same {
+        Some(piece) => piece.matched.clone(),
+        None => Arc::new(match_header(header, columns)),
+    };
+    let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, dialect);
+    again.parts.push(Part {
+        path: String::new(),
+        etag: String::new(),
+        size: 0,
+        first_record: batch.first_record,
+        records: 1,
+        from_byte: 0,
+        to_byte: 0,
+        done: true,
+        columns: header.to_vec(),
+    });
+    again.records += 1;
+    again.bytes += bytes as u64;
+    again.pieces.push(Piece { part: again.parts.len() - 1, batch, encoded, matched });
+}
+
+/// Loads the records, notes what was refused in `tried`, and seals a chunk if there are rows for one.
+fn seal(
+    pipeline: &Pipeline,
+    columns: &[StagingColumn],
+    dialect: &Dialect,
+    mut again: Read,
+    places: &[usize],
+    tried: &mut [Tried],
+    started: Instant,
+) -> Result<i64> {
+    if again.records == 0 {
+        return Ok(0);
+    }
+    let mut position = scope::catalog(|| pipelines::lock_position(pipeline.id))?
+        .ok_or_else(|| Error::new(Code::Internal, "the pipeline has no position"))?;
+    position.head += 1;
+    let chunk_no = position.head;
+    let mut rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
+    // A reject that is no good after all stays what it is: it is neither lost nor a reason to stop.
+    for rule in rules.0.iter_mut().filter(|r| r.on_violation != OnViolation::Warn) {
+        rule.on_violation = OnViolation::Quarantine;
+    }
+    let kept = scope::catalog(|| aggregates::of(pipeline))?;
+    let origins = origins(&again.parts);
+    let (loaded, verdict) = scope::owner(pipeline, || {
+        let (target, refused, verdict) =
+            load::insert(pipeline, columns, dialect, &rules, &mut again, &origins, chunk_no)?;
+        let loaded = again.records as i64 - refused.len() as i64;
+        for reject in refused {
+            tried[places[reject.part]].reasons = Some(reject.reasons);
+        }
+        if loaded > 0 {
+            aggregates::merge(&kept, &target, chunk_no)?;
+        }
+        Ok((loaded, verdict))
+    })?;
+    if loaded == 0 {
+        return Ok(0);
+    }
+    scope::catalog(|| {
+        chunks::seal(chunks::Sealed {
+            pipeline_id: pipeline.id,
+            chunk_no,
+            rows: loaded,
+            rejects: 0,
+            dropped: 0,
+            requeued: loaded,
+            bytes: again.bytes as i64,
+            duration_ms: started.elapsed().as_millis() as i64,
+            source: &json!({ "files": [], "requeued": loaded }),
+        })?;
+        expectations::record(pipeline.id, chunk_no, &verdict.outcomes(&rules))?;
+        layers::enqueue(pipeline.id, chunk_no)?;
+        chunks::announce(&names::channel(&pipeline.name), chunk_no)?;
+        pipelines::advance(pipeline.id, &position)
+    })?;
+    Ok(loaded)
+}
+
+fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
+    let (mut chunks, mut rows, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    for t in tried {
+        chunks.push(t.kept.chunk_no);
+        rows.push(t.kept.row_no);
+        reasons.push(t.reasons.as_ref().map(|r| reasons_json(r)).transpose()?);
+    }
+    spi::execute(
+        &format!(
+            "UPDATE {} AS r
+                SET status = CASE WHEN t.reasons IS NULL THEN 'requeued' ELSE r.status END,
+                    reasons = COALESCE(t.reasons::pg_catalog.jsonb, r.reasons)
+               FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]))
+                 AS t (chunk_no, row_no, reasons)
+              WHERE r.chunk_no = t.chunk_no AND r._row_no = t.row_no",
+            table.qualified()
+        ),
+        vec![chunks.into(), rows.into(), reasons.into()],
+    )?;
+    Ok(())
+}
+
+/// What a fix makes of a row, as a statement over the row's texts.
+struct Fix {
+    columns: Vec<String>,
+    statement: String,
+}
+
+impl Fix {
+    fn read(text: &str, pipeline: &Pipeline, columns: &[StagingColumn]) -> Result<Fix> {
+        let found = condition::assignments(text, Oid::from(pipeline.staging))?;
+        for (i, (name, _)) in found.iter().enumerate() {
+            let known = columns.iter().any(|c| &c.column.name == name);
+            if !known || found[..i].iter().any(|f| &f.0 == name) {
+                let what = if known { "is assigned twice" } else { "is no column that rows are loaded into" };
+                return Err(Error::new(Code::InvalidParameter, format!("\"{name}\" {what}"))
+                    .detail(format!("fix is {text:?}."))
+                    .hint("Assign each column of the staging table at most once: 'amount = abs(amount)'."));
+            }
+        }
+        let results: Vec<String> = found.iter().map(|f| format!("({})::pg_catalog.text", f.1)).collect();
+        let mut typed = Vec::new();
+        for (i, c) in columns.iter().enumerate() {
+            // Without its length, so that a fix can shorten what is too long.
+            let type_name: Option<String> = scope::owner(pipeline, || {
+                spi::value("SELECT pg_catalog.format_type($1, -1)", vec![Oid::from(c.column.type_oid).into()])
+            })?;
+            let type_name = type_name.unwrap_or_else(|| c.column.type_name.clone());
+            typed.push(format!("texts[{}]::{type_name} AS {}", i + 1, spi::ident(&c.column.name)));
+        }
+        let statement = format!(
+            "SELECT ARRAY[{}] FROM (SELECT {} FROM (SELECT $1::pg_catalog.text[]) AS given (texts)) AS row",
+            results.join(", "),
+            typed.join(", ")
+        );
+        Ok(Fix { columns: found.into_iter().map(|f| f.0).collect(), statement })
+    }
+
+    fn apply(&self, texts: Vec<Option<String>>) -> Result<Vec<Option<String>>> {
+        Ok(spi::value(&self.statement, vec![texts.into()])?.unwrap_or_default())
+    }
+}
