@@ -14,6 +14,7 @@ CREATE TABLE mill_test.held (
     stream text, consumer text, chunk_no bigint, state text, late boolean DEFAULT false, token uuid, worker text, attempt integer,
     acks integer DEFAULT 0, PRIMARY KEY (stream, consumer, chunk_no)
 );
+CREATE VIEW mill_test.model_chunk AS SELECT n.* FROM millrace.chunk n JOIN millrace.pipeline p ON p.id = n.pipeline_id WHERE p.name = 'model';
 CREATE TABLE mill_test.old_token (stream text, consumer text, chunk_no bigint, token uuid, n bigint GENERATED ALWAYS AS IDENTITY);
 
 CREATE FUNCTION mill_test.code_of(answer text, s text, c text, chunk_no bigint, token uuid) RETURNS text LANGUAGE plpgsql AS $$
@@ -60,7 +61,7 @@ BEGIN
             IF k.chunk_no IS NULL THEN
                 -- Nothing only for a reason: a pool is full, ordered has one out, or there is nothing open.
                 ASSERT NOT EXISTS (SELECT FROM mill_test.held x WHERE (x.stream, x.consumer, x.worker, x.state) = (target.stream, target.consumer, me, 'leased')), 'a holder got nothing';
-                SELECT count(*) INTO open FROM millrace.chunk n LEFT JOIN mill_test.held x ON (x.stream, x.consumer, x.chunk_no) = (target.stream, target.consumer, n.chunk_no)
+                SELECT count(*) INTO open FROM mill_test.model_chunk n LEFT JOIN mill_test.held x ON (x.stream, x.consumer, x.chunk_no) = (target.stream, target.consumer, n.chunk_no)
                 WHERE CASE target.layer WHEN 'rows' THEN n.row_count ELSE n.reject_count END > 0 AND (x.state IS NULL OR x.state = 'open' OR x.state = 'leased' AND x.late);
                 ASSERT leased >= target.max_in_flight OR open = 0, format('nothing for %s of %s, though %s are open', me, target, open);
             ELSE
@@ -136,7 +137,7 @@ BEGIN
             DELETE FROM mill_test.held x WHERE (x.stream, x.consumer) = (target.stream, target.consumer) AND x.chunk_no > open;
             -- Jumped over: closed by the operator's word.
             INSERT INTO mill_test.held (stream, consumer, chunk_no, state)
-            SELECT target.stream, target.consumer, n.chunk_no, 'closed' FROM millrace.chunk n WHERE n.chunk_no <= open
+            SELECT target.stream, target.consumer, n.chunk_no, 'closed' FROM mill_test.model_chunk n WHERE n.chunk_no <= open
             ON CONFLICT ON CONSTRAINT held_pkey DO UPDATE
             SET state = CASE WHEN held.chunk_no <= through AND held.state <> 'closed' THEN 'open' ELSE 'closed' END, late = false;
             counts[8] := counts[8] + 1;
@@ -147,10 +148,10 @@ BEGIN
             SELECT max(x.acks) INTO most FROM mill_test.held x;
             ASSERT coalesce(most, 0) <= 1, 'committed twice';
             SELECT c.acked_through INTO through FROM millrace.consumer c WHERE c.id = target.id;
-            SELECT min(n.chunk_no) INTO open FROM millrace.chunk n LEFT JOIN mill_test.held x ON (x.stream, x.consumer, x.chunk_no) = (target.stream, target.consumer, n.chunk_no)
+            SELECT min(n.chunk_no) INTO open FROM mill_test.model_chunk n LEFT JOIN mill_test.held x ON (x.stream, x.consumer, x.chunk_no) = (target.stream, target.consumer, n.chunk_no)
             WHERE CASE target.layer WHEN 'rows' THEN n.row_count ELSE n.reject_count END > 0 AND n.chunk_no > through AND x.state IS DISTINCT FROM 'closed';
             ASSERT (SELECT v.acked_through FROM millrace.consumers v WHERE (v.stream, v.consumer) = (target.stream, target.consumer))
-                 = coalesce(open - 1, (SELECT v.head FROM millrace.consumers v LIMIT 1)), 'the position';
+                 = coalesce(open - 1, (SELECT v.head FROM millrace.consumers v WHERE (v.stream, v.consumer) = (target.stream, target.consumer))), 'the position';
             ASSERT target.mode = 'ordered' OR (SELECT count(*) = (SELECT count(*) FROM mill_test.held x WHERE (x.stream, x.consumer, x.state) = (target.stream, target.consumer, 'leased'))
                    FROM millrace.delivery d WHERE d.consumer_id = target.id AND d.state = 'leased'), 'as many out as the model has';
         END IF;
