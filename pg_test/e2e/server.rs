@@ -245,7 +245,7 @@ fn settings(dir: &Path, preload: Preload) -> String {
     // The machine does not crash in these tests, only processes do: what was written is there without fsync.
     format!(
         "listen_addresses = ''\nunix_socket_directories = '{}'\nport = {PORT}\nshared_preload_libraries = '{preload}'\n\
-         max_worker_processes = 32\nmax_connections = 60\nshared_buffers = 128MB\nfsync = off\nfull_page_writes = off\n\
+         max_worker_processes = 64\nmax_connections = 60\nshared_buffers = 128MB\nfsync = off\nfull_page_writes = off\n\
          log_line_prefix = '%m [%p] %b %d '\nmax_wal_size = 2GB\n",
         dir.join("socket").display()
     )
