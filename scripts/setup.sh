@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks: Debian packages, cargo-pgrx, a Python venv
-# with the deltalake package (the outsider that reads our tables in the tests; `setup.sh build` leaves it out).
+# with the deltalake package (the outsider that reads our tables in the tests) and Azurite (the lake of the tests that is
+# no disk); `setup.sh build` leaves these two out.
 # Never touches what is there, and never lets Debian start a cluster of its own.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 PGRX_VERSION=0.18.1
+AZURITE_VERSION=3.34.0
 packages=(build-essential pkg-config clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron python3-venv)
+
+# Azurite needs Node.js; any that is there will do, Debian's else.
+if [ "${1:-all}" != build ] && ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
@@ -60,7 +65,19 @@ install_venv() {
     echo "$want" >"$VENV/.millrace"
 }
 
+install_azurite() {
+    local want=$AZURITE_VERSION
+    [ "$(cat "$AZURITE/.millrace" 2>/dev/null)" = "$want" ] && return 0
+    say "Installing Azurite $want in $AZURITE"
+    mkdir -p "$AZURITE"
+    npm install --prefix "$AZURITE" --no-audit --no-fund --loglevel error "azurite@$want" >&2
+    echo "$want" >"$AZURITE/.millrace"
+}
+
 install_packages
 [ -x "$PG_CONFIG" ] || fail "no pg_config at $PG_CONFIG; set PG_CONFIG"
 install_pgrx
-[ "${1:-all}" = build ] || install_venv
+if [ "${1:-all}" != build ]; then
+    install_venv
+    install_azurite
+fi

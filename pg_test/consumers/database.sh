@@ -9,7 +9,7 @@ dropdb --if-exists "$database"
 createdb "$database"
 if [ "${MILL_SCHEMA:-extension}" = files ]; then
     for script in 01_roles 10_pipeline_tables 40_consumer_tables 41_consumer_lookup 42_consumer_create \
-                  43_consumer_claim 44_consumer_answer 45_consumer_views 46_consumer_admin; do
+                  43_consumer_claim 44_consumer_answer 45_consumer_views 46_consumer_admin 47_consumer_pool 48_consumer_consume; do
         psql -qX -v ON_ERROR_STOP=1 -d "$database" -f "$here/../../sql/schema/$script.sql"
     done
 else

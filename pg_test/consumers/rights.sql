@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p WHERE p.pronamespace = 'millrace'::regnamespace AND has_function_privilege('millrace_monitor', p.oid, 'EXECUTE')
-     AND p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows');
+     AND p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume');
     ASSERT open IS NULL, 'a monitor may call ' || open;
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p, unnest('{millrace_monitor,millrace_consumer,millrace_admin}'::text[]) r
@@ -25,7 +25,7 @@ BEGIN
     ASSERT NOT has_table_privilege('millrace_admin', 'millrace.consumer', 'SELECT') AND NOT has_table_privilege('millrace_admin', 'millrace.delivery', 'SELECT');
     SELECT string_agg(p.oid::regprocedure::text, ', ') INTO open
     FROM pg_proc p WHERE p.pronamespace = 'millrace'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
-     AND (p.proname LIKE '\_%' OR p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows'));
+     AND (p.proname LIKE '\_%' OR p.proname IN ('create_consumer', 'drop_consumer', 'next_chunk', 'ack', 'nack', 'release', 'extend', 'skip', 'seek', 'redrive', 'pause_consumer', 'resume_consumer', 'chunk_rows', 'consume'));
     ASSERT open IS NULL, 'without a comment: ' || open;
 END $$;
 
@@ -37,6 +37,8 @@ DO $$ BEGIN
     ASSERT mill_test.sqlstate_of('SELECT count(*) FROM millrace.chunk_rows(NULL::mill_test.rights, 1)') = '42501', 'no right on the staging table';
     ASSERT (SELECT token IS NULL FROM millrace.deliveries WHERE stream = 'rights'), 'tokens are for admins';
     PERFORM millrace.extend('rights', 'c', 1);
+    ASSERT mill_test.sqlstate_of($q$SELECT millrace.consume('rights', 'c', 'SELECT count(*) FROM mill_test.rights WHERE _chunk_no = $1')$q$) = '42501', 'consume has the caller''s rights';
+    ASSERT mill_test.sqlstate_of($q$SELECT millrace.consume('rights', 'c', 'UPDATE millrace.consumer SET acked_through = $1')$q$) = '42501', 'never the owner''s';
 END $$;
 RESET ROLE;
 SET ROLE millrace_monitor;

@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export PGDATABASE=${MILL_DB:-millrace_consumers}
 "$here/database.sh" "$PGDATABASE"
-for script in create answer poison streams admin rights; do
+for script in create answer poison streams admin pool consume rights; do
     printf '%s: ' "$script"
     psql -qX -o /dev/null -v ON_ERROR_STOP=1 -f "$here/$script.sql"
     echo ok

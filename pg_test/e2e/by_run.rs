@@ -1,20 +1,30 @@
 //! The same flow without a background worker: `CALL millrace.run()` on a server that preloads nothing.
 
+use crate::lake::Storage;
 use crate::server::{Preload, Server, land, note, url};
 use crate::{copier, retail};
 
 #[test]
 fn run_loads_everything_available_on_a_server_without_preload() {
+    by_run(Storage::Disk, "by_run");
+}
+
+#[test]
+fn run_loads_everything_available_on_azurite() {
+    by_run(Storage::Azurite, "by_run_azurite");
+}
+
+fn by_run(storage: Storage, name: &str) {
     let Some(files) = retail::files() else { return note("run: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("by_run");
-    let places = retail::Places::new(&server, "by_run");
+    let mut session = server.create_database(name);
+    let places = retail::Places::on(storage, &server, &mut session, name);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
     let (first, rest) = files.split_at(40);
     for batch in [first, rest, &[]] {
-        batch.iter().for_each(|file| retail::land_file(&places.landing, file));
+        batch.iter().for_each(|file| places.land(file));
         session.execute("CALL millrace.run('invoices')");
         copier::drain(&mut session);
     }

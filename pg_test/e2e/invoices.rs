@@ -1,15 +1,25 @@
 //! Real invoices through the whole flow, by the background worker, while the files are landing.
 
+use crate::lake::Storage;
 use crate::server::{Preload, Server, note, wait_until};
 use crate::{copier, retail};
 use std::time::Duration;
 
 #[test]
 fn the_worker_gives_the_exact_figures_of_half_a_year_of_invoices() {
+    by_worker(Storage::Disk, "invoices");
+}
+
+#[test]
+fn the_worker_gives_the_exact_figures_on_azurite() {
+    by_worker(Storage::Azurite, "invoices_azurite");
+}
+
+fn by_worker(storage: Storage, name: &str) {
     let Some(files) = retail::files() else { return note("invoices: skipped, the shared data is not here") };
     let server = Server::shared(Preload::Yes);
-    let mut session = server.create_database("invoices");
-    let places = retail::Places::new(&server, "invoices");
+    let mut session = server.create_database(name);
+    let places = retail::Places::on(storage, &server, &mut session, name);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "'50 ms'");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -18,7 +28,7 @@ fn the_worker_gives_the_exact_figures_of_half_a_year_of_invoices() {
     std::thread::scope(|threads| {
         threads.spawn(|| {
             for file in &files {
-                retail::land_file(&places.landing, file);
+                places.land(file);
                 std::thread::sleep(Duration::from_secs(1) / per_second.max(1));
             }
         });

@@ -76,10 +76,64 @@ fn a_database_with_running_pipelines_can_be_dropped() {
     land_and_wait(&mut session, &landing, "1.csv", "staging.p");
     drop(session);
 
+    // Without FORCE: a session of ours in it would be in the way, workers are not.
     let mut admin = server.session("postgres");
     admin.execute("SET statement_timeout = '20 s'");
-    admin.execute("DROP DATABASE drop_database WITH (FORCE)");
-    wait_until("the workers are gone", SOON, || workers(&mut admin, "drop_database") == 0);
+    wait_until("the last session is gone", SOON, || {
+        admin.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'drop_database' AND backend_type = 'client backend'",
+        ) == 0
+    });
+    admin.execute("DROP DATABASE drop_database");
+    assert_eq!(workers(&mut admin, "drop_database"), 0);
+}
+
+#[test]
+fn whoever_may_not_drop_a_database_does_not_stop_its_workers() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("not_dropped_landing");
+    let mut session = server.create_database("not_dropped");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    let pid =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' AND datname = 'not_dropped'";
+    let before = session.value(pid);
+
+    let mut admin = server.session("postgres");
+    admin.execute("CREATE ROLE somebody LOGIN");
+    let mut somebody = server.session_as("postgres", "somebody");
+    somebody.raises("DROP DATABASE not_dropped", "42501");
+    assert_eq!(session.value(pid), before);
+}
+
+#[test]
+fn what_was_published_by_a_process_that_died_is_counted_and_not_published_again() {
+    let server = Server::shared(Preload::No);
+    let places = crate::retail::Places::new(&server, "died");
+    let mut session = server.create_database("died");
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => {}, columns => 'id int', semi_processed => {}, every => NULL)",
+        quote(&url(&places.landing)),
+        quote(&url(&places.semi_processed)),
+    ));
+    land(&places.landing, "1.csv", b"id\n1\n2\n");
+    session.execute("CALL millrace.run('p')");
+    // As if the process had died between the commit in the lake and its note here.
+    session.execute("UPDATE millrace.publication SET state = 'pending', rows = NULL, delta_version = NULL");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.line("SELECT state, rows FROM millrace.publications"), "done|2");
+    crate::retail::assert_verified(&mut session, "p");
+}
+
+#[test]
+fn errors_show_no_rust_backtrace_whatever_the_servers_environment_says() {
+    let server = Server::shared(Preload::No);
+    let landing = server.create_dir("backtrace_landing");
+    let mut session = server.create_database("backtrace");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    let error =
+        session.raises("SELECT millrace.create_aggregate('p', 'a', 'SELECT no_such(id) FROM staging.p')", "42883");
+    assert!(!error.detail().unwrap_or_default().contains("pgrx"), "{error:?}");
 }
 
 #[test]

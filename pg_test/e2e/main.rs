@@ -3,9 +3,13 @@
 //! Every test makes what it needs (a database, or a server when it kills one) and leaves nothing behind. Needs the
 //! extension installed (`make install`); `make test` does that first. Settings by environment: `PG_CONFIG`,
 //! `MILLRACE_PYTHON` (a Python with the `deltalake` package), `MILLRACE_SHARED` (the folder that holds `data/`),
-//! `LAND_PER_SECOND` (how fast invoices land). A test without what it needs says "skipped" and passes.
+//! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data or Python says "skipped" and
+//! passes; Azurite must be there.
 
 mod aggregates;
+mod azure;
+#[path = "../azurite/mod.rs"]
+mod azurite;
 mod bad_input;
 mod by_run;
 mod chaos;
@@ -13,6 +17,7 @@ mod consumers;
 mod copier;
 mod expectations;
 mod invoices;
+mod lake;
 mod lifecycle;
 mod outsider;
 mod requeue;

@@ -3,6 +3,8 @@
 //! The files lie outside the project (`<shared>/data/online_retail`); the figures were computed with decimal arithmetic
 //! by another program, so they check the whole flow and not the flow against itself.
 
+use crate::azurite::Azurite;
+use crate::lake::{self, Storage};
 use crate::server::{Server, land, url};
 use crate::sql::{Session, quote};
 use std::path::{Path, PathBuf};
@@ -58,6 +60,7 @@ pub struct Places {
     pub raw: PathBuf,
     pub semi_processed: PathBuf,
     pub processed: PathBuf,
+    azurite: Option<Azurite>,
 }
 
 impl Places {
@@ -68,7 +71,35 @@ impl Places {
             raw: lake.join("raw"),
             semi_processed: lake.join("semi_processed"),
             processed: lake.join("processed"),
+            azurite: None,
         }
+    }
+
+    /// The same on any storage, with what the session's user needs to get there.
+    pub fn on(storage: Storage, server: &Server, session: &mut Session, name: &str) -> Places {
+        let mut places = Places::new(server, name);
+        if storage == Storage::Azurite {
+            let azurite = Azurite::start(&[lake::CONTAINER]);
+            session.execute(&lake::create_server(&azurite));
+            session.execute(&lake::create_mapping(&azurite));
+            places.azurite = Some(azurite);
+        }
+        places
+    }
+
+    pub fn url(&self, place: &Path) -> String {
+        match &self.azurite {
+            Some(azurite) => format!("{}/{}", lake::location(azurite), place.file_name().unwrap().display()),
+            None => url(place),
+        }
+    }
+
+    /// Puts an invoice file into the landing directory.
+    pub fn land(&self, file: &Path) {
+        let Some(azurite) = &self.azurite else { return land_file(&self.landing, file) };
+        let landing = self.landing.file_name().unwrap().display();
+        let path = format!("{landing}/{}", file.file_name().unwrap().display());
+        lake::put(azurite, &path, &std::fs::read(file).unwrap());
     }
 }
 
@@ -79,10 +110,10 @@ pub fn create_pipeline(session: &mut Session, places: &Places, columns: &str, ev
         "CREATE SCHEMA IF NOT EXISTS staging;
          SELECT millrace.create_pipeline('invoices', source => {}, columns => {}, staging => 'staging.invoices',
                 raw => {}, semi_processed => {}, every => {every})",
-        quote(&format!("{}/*.csv", url(&places.landing))),
+        quote(&format!("{}/*.csv", places.url(&places.landing))),
         quote(columns),
-        quote(&url(&places.raw)),
-        quote(&url(&places.semi_processed)),
+        quote(&places.url(&places.raw)),
+        quote(&places.url(&places.semi_processed)),
     ));
 }
 
@@ -90,7 +121,7 @@ pub fn create_aggregate(session: &mut Session, places: &Places) {
     session.execute(&format!(
         "SELECT millrace.create_aggregate('invoices', 'by_country', {}, publish => {})",
         quote(AGGREGATE),
-        quote(&url(&places.processed))
+        quote(&places.url(&places.processed))
     ));
 }
 

@@ -82,6 +82,8 @@ impl Server {
         as_server_user(&mut Command::new(bindir().join("postgres")))
             .arg("-D")
             .arg(self.dir.join("data"))
+            // The worst case: nothing of it may reach a client.
+            .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -161,6 +163,18 @@ impl Server {
         std::fs::create_dir_all(&dir).unwrap();
         make_server_dir(&dir, 0o755);
         dir
+    }
+
+    /// What pg_dump writes of a database.
+    pub fn dump(&self, database: &str) -> String {
+        let output = Command::new(bindir().join("pg_dump"))
+            .arg("-h")
+            .arg(self.dir.join("socket"))
+            .args(["-p", &PORT.to_string(), "-U", "postgres", database])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     pub fn log_tail(&self) -> String {

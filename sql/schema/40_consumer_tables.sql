@@ -3,9 +3,9 @@
 --
 -- Three rules hold everywhere, and the functions lean on them:
 --   * Locks are taken in the order stream (millrace.position), consumer, delivery.
---   * A delivery is changed only by a transaction that has its consumer row locked, and that transaction updates the
+--   * Ordered: a delivery is changed only by a transaction that has its consumer row locked, and that transaction updates the
 --     consumer row too. So one row lock guards all of it, and a REPEATABLE READ transaction that waited for that lock
---     gets a serialization failure, never an old picture.
+--     gets a serialization failure, never an old picture. Pool: see 47_consumer_pool.sql.
 --   * Every chunk up to acked_through is closed for the consumer: acked, skipped, dead, or without rows in its stream.
 
 CREATE TABLE millrace.consumer (
@@ -14,7 +14,9 @@ CREATE TABLE millrace.consumer (
     stream         text NOT NULL,                -- as the user writes it: '<pipeline>' or '<pipeline>.rejects'
     layer          text NOT NULL CHECK (layer IN ('rows', 'rejects')),
     name           text NOT NULL,
-    mode           text NOT NULL CHECK (mode IN ('ordered')),
+    mode           text NOT NULL CHECK (mode IN ('ordered', 'pool')),
+    claim          text NOT NULL DEFAULT 'lease' CHECK (claim IN ('lease', 'tx')),
+    max_in_flight  integer NOT NULL DEFAULT 1 CHECK (max_in_flight BETWEEN 1 AND 1000),
     lease          interval NOT NULL,
     max_attempts   integer NOT NULL,
     backoff        interval NOT NULL,
@@ -52,6 +54,7 @@ CREATE TABLE millrace.delivery (
     replay_no      integer NOT NULL,
     takeovers      integer NOT NULL DEFAULT 0,
     handed_out     integer NOT NULL DEFAULT 1,   -- times next_chunk returned it: unlike attempt, also renewals and what was released
+    slot           integer,                      -- pool: which of the max_in_flight places the lease takes
     lease          interval,
     leased_at      timestamptz,
     lease_until    timestamptz,

@@ -120,6 +120,8 @@ AS $$
 DECLARE
     c millrace.consumer;
 BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(millrace._pool_key(k.id, 'all', 0)) FROM millrace.consumer k
+    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped' AND k.mode = 'pool';
     SELECT k.* INTO c FROM millrace.consumer k
     WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped'
     FOR UPDATE;
@@ -130,7 +132,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace._lock_consumer(text, text) IS
-    'Internal. The consumer''s row, locked to the end of the transaction; waits for whoever has it.';
+    'Internal. The consumer''s row, locked to the end of the transaction; waits for whoever has it. For a pool: no worker claims or answers meanwhile.';
 REVOKE ALL ON FUNCTION millrace._lock_consumer(text, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace._note(c millrace.consumer, kind text, message text, detail jsonb) RETURNS void

@@ -60,15 +60,17 @@ COMMENT ON FUNCTION millrace._start_position(text, integer, text, text) IS
 REVOKE ALL ON FUNCTION millrace._start_position(text, integer, text, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace.create_consumer(
-    stream       text,
-    consumer     text,
-    start_at     text     DEFAULT 'earliest',
-    mode         text     DEFAULT 'ordered',
-    lease        interval DEFAULT '5 minutes',
-    max_attempts integer  DEFAULT 5,
-    backoff      interval DEFAULT '10 seconds',
-    on_poison    text     DEFAULT 'dead_letter',
-    max_backoff  interval DEFAULT '1 hour'
+    stream        text,
+    consumer      text,
+    start_at      text     DEFAULT 'earliest',
+    mode          text     DEFAULT 'ordered',
+    lease         interval DEFAULT '5 minutes',
+    max_attempts  integer  DEFAULT 5,
+    backoff       interval DEFAULT '10 seconds',
+    on_poison     text     DEFAULT 'dead_letter',
+    max_backoff   interval DEFAULT '1 hour',
+    max_in_flight integer  DEFAULT NULL,
+    claim         text     DEFAULT 'lease'
 ) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -90,12 +92,22 @@ BEGIN
     IF pg_catalog.btrim(consumer) = '' OR pg_catalog.length(consumer) > 200 THEN
         PERFORM millrace._refuse_argument('consumer', 'is not a usable name', 'Use 1 to 200 characters, not only blanks.');
     END IF;
-    IF mode IN ('pool', 'keyed') THEN
+    IF mode = 'keyed' THEN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
             MESSAGE = pg_catalog.format('consumers of mode "%s" are not supported', mode),
-            HINT = 'Use mode => ''ordered''.';
-    ELSIF mode <> 'ordered' THEN
-        PERFORM millrace._refuse_argument('mode', pg_catalog.format('has the value "%s"', mode), 'Use ''ordered''.');
+            HINT = 'Use mode => ''ordered'' or ''pool''.';
+    ELSIF mode NOT IN ('ordered', 'pool') THEN
+        PERFORM millrace._refuse_argument('mode', pg_catalog.format('has the value "%s"', mode), 'Use ''ordered'' or ''pool''.');
+    END IF;
+    IF mode = 'ordered' AND max_in_flight <> 1 THEN
+        PERFORM millrace._refuse_argument('max_in_flight', 'must be 1 for an ordered consumer', 'Use mode => ''pool'' for several chunks at once.');
+    ELSIF max_in_flight < 1 OR max_in_flight > 1000 THEN
+        PERFORM millrace._refuse_argument('max_in_flight', 'must be between 1 and 1000', 'It is how many chunks may be leased at once.');
+    END IF;
+    PERFORM millrace._refuse_null('claim', claim IS NULL);
+    IF claim NOT IN ('lease', 'tx') THEN
+        PERFORM millrace._refuse_argument('claim', pg_catalog.format('has the value "%s"', claim),
+            'Use ''lease'' (the claim is committed before the work) or ''tx'' (claim, work and ack are one transaction).');
     END IF;
     IF on_poison NOT IN ('dead_letter', 'halt') THEN
         PERFORM millrace._refuse_argument('on_poison', pg_catalog.format('has the value "%s"', on_poison),
@@ -113,8 +125,8 @@ BEGIN
 
     start := millrace._start_position(stream, source.pipeline_id, 'start_at', start_at);
 
-    INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
-    VALUES (source.pipeline_id, stream, source.layer, consumer, mode, lease, max_attempts, backoff, max_backoff, on_poison, start, start)
+    INSERT INTO millrace.consumer (pipeline_id, stream, layer, name, mode, claim, max_in_flight, lease, max_attempts, backoff, max_backoff, on_poison, acked_through, purged_through)
+    VALUES (source.pipeline_id, stream, source.layer, consumer, mode, claim, coalesce(max_in_flight, CASE mode WHEN 'pool' THEN 8 ELSE 1 END), lease, max_attempts, backoff, max_backoff, on_poison, start, start)
     ON CONFLICT DO NOTHING
     RETURNING * INTO made;
     IF NOT FOUND THEN
@@ -127,19 +139,21 @@ BEGIN
     RETURN start;
 END
 $$;
-COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) IS
+COMMENT ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) IS
 'Makes a named cursor on a stream. Returns the chunk after which it starts: rows up to that chunk are yours to read now, later ones will be handed out, with no gap and no overlap.
 stream: ''<pipeline>'' (clean rows) or ''<pipeline>.rejects''.
 consumer: name, one of a kind within the stream.
 start_at: earliest (the oldest chunk that is kept), latest (the next chunk to come), the number of the first chunk to hand out, or a timestamptz (the first chunk sealed then or later).
-mode: ordered: one chunk at a time, the next one only when it is acked, skipped or dead.
+mode: ordered: one chunk at a time, the next one only when it is acked, skipped or dead. pool: up to max_in_flight chunks at once, each to another worker, acked in any order; a retry holds up no other chunk.
 lease: how long a worker may keep a chunk before another one may take it over.
 max_attempts: how often a chunk is handed out before it counts as poison.
 backoff, max_backoff: wait before the second attempt, doubled for each further one up to max_backoff.
 on_poison: dead_letter (set the chunk aside and go on) or halt (hand out nothing more until resume_consumer).
+max_in_flight: of a pool; 1 to 1000, NULL: 8. A worker has one chunk at a time: it takes as many workers to have as many in flight.
+claim: lease (workers commit the claim before the work, so that failed attempts are counted) or tx (claim, work and ack are one transaction, as consume does: a rollback undoes the attempt too, and nack, in a transaction of its own and without a token, reports it).
 Loading waits until the transaction that calls this ends: keep it short.';
-REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval) TO millrace_consumer, millrace_admin;
+REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text) TO millrace_consumer, millrace_admin;
 
 CREATE FUNCTION millrace.drop_consumer(stream text, consumer text, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER

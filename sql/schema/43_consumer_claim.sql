@@ -110,7 +110,13 @@ BEGIN
         history = millrace._with_failure(u.history, what, d, reason)
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
 
-    IF c.on_poison = 'halt' THEN
+    IF c.mode = 'pool' AND c.on_poison <> 'halt' THEN
+        PERFORM millrace._pool_settle(c.id);
+        result := c;
+    ELSIF c.on_poison = 'halt' THEN
+        IF c.mode = 'pool' THEN
+            PERFORM pg_catalog.pg_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0));
+        END IF;
         UPDATE millrace.consumer k
         SET state = 'halted', last_seen = pg_catalog.clock_timestamp(),
             state_reason = pg_catalog.format('chunk %s failed %s times: %s', d.chunk_no, d.attempt, reason)
@@ -265,7 +271,11 @@ BEGIN
                 DETAIL = coalesce(c.state_reason, 'Chunks that it has not acked are gone.'),
                 HINT = 'millrace.seek(stream, consumer, ''earliest'') goes on with what is left; millrace.drop_consumer gives it up.';
         ELSIF c.state = 'active' THEN
-            SELECT * INTO claim FROM millrace._claim(c, me, session, coalesce(lease, c.lease));
+            IF c.mode = 'pool' THEN
+                SELECT * INTO claim FROM millrace._pool_claim(c, me, session, coalesce(lease, c.lease));
+            ELSE
+                SELECT * INTO claim FROM millrace._claim(c, me, session, coalesce(lease, c.lease));
+            END IF;
             d := claim.d;
             IF d.chunk_no IS NOT NULL THEN
                 chunk_no := d.chunk_no;
@@ -288,7 +298,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) IS
-'Leases the next chunk of a stream to a worker. No row: nothing to do now (no chunk, another worker has it, its retry is not due, the consumer is paused).
+'Leases the next chunk of a stream to a worker. No row: nothing to do now (no chunk, another worker has it, its retry is not due, the consumer is paused; of a pool: max_in_flight chunks are out).
 stream, consumer: which cursor.
 worker: who asks; asking again it gets the same chunk and token, with the lease renewed. NULL: this session. Clients behind a connection pool share sessions and must pass one.
 lease: how long this worker may take; NULL: as the consumer says.

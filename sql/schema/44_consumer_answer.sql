@@ -1,8 +1,46 @@
 -- What a worker says about the chunk it has: ack, nack, release, extend.
 --
--- Each checks stream, consumer, chunk and token together, under the consumer's row lock. Whoever has lost the lease gets an
+-- Each checks stream, consumer, chunk and token together, under the consumer's row lock (of a pool: the delivery's). Whoever has lost the lease gets an
 -- error, never a friendly answer: the error is what makes the loser's transaction roll back, so that work done twice
 -- commits once. A lease that has run out is still good while nobody has taken the chunk over.
+
+CREATE FUNCTION millrace._lock_to_answer(stream text, consumer text) RETURNS millrace.consumer
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    c millrace.consumer;
+BEGIN
+    SELECT k.* INTO c FROM millrace.consumer k
+    WHERE k.stream = _lock_to_answer.stream AND k.name = _lock_to_answer.consumer AND k.state <> 'dropped' AND k.mode <> 'pool'
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        c := millrace._pool_enter(stream, consumer);
+    END IF;
+    RETURN c;
+END
+$$;
+COMMENT ON FUNCTION millrace._lock_to_answer(text, text) IS
+    'Internal. The consumer, for one who answers: its row is locked; of a pool, only those are kept out who change the whole of it.';
+REVOKE ALL ON FUNCTION millrace._lock_to_answer(text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._answered(c millrace.consumer) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+BEGIN
+    IF c.mode = 'pool' THEN
+        PERFORM millrace._pool_settle(c.id);
+    ELSE
+        UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp() WHERE k.id = c.id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION millrace._answered(millrace.consumer) IS
+    'Internal. Notes that a worker has answered, where its chunk stays open.';
+REVOKE ALL ON FUNCTION millrace._answered(millrace.consumer) FROM PUBLIC;
 
 CREATE FUNCTION millrace._leased(c millrace.consumer, chunk_no bigint, token uuid) RETURNS millrace.delivery
 LANGUAGE plpgsql
@@ -19,7 +57,11 @@ BEGIN
     END IF;
     session := CASE WHEN token IS NULL THEN millrace._this_session() END;
     SELECT k.* INTO d FROM millrace.delivery k WHERE k.consumer_id = c.id AND k.chunk_no = _leased.chunk_no;
-    IF NOT FOUND THEN
+    -- A lease that is lost does not come back: who has lost it is told without waiting for whoever is at the delivery now.
+    IF c.mode = 'pool' AND d.state = 'leased' AND (token = d.token OR session = d.session) THEN
+        SELECT k.* INTO d FROM millrace.delivery k WHERE k.consumer_id = c.id AND k.chunk_no = _leased.chunk_no FOR UPDATE;
+    END IF;
+    IF d.chunk_no IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'MR002',
             MESSAGE = pg_catalog.format('chunk %s of stream "%s" is not leased to consumer "%s"', chunk_no, c.stream, c.name),
             DETAIL = 'It was never handed out, or it was closed long ago.',
@@ -124,14 +166,18 @@ DECLARE
     c millrace.consumer;
     d millrace.delivery;
 BEGIN
-    c := millrace._lock_consumer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer);
     d := millrace._leased(c, chunk_no, token);
     IF d.state = 'acked' THEN
         RETURN 'already_acked';
     END IF;
     UPDATE millrace.delivery u SET state = 'acked', closed_at = pg_catalog.clock_timestamp()
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    PERFORM millrace._closed(c, d.chunk_no, true);
+    IF c.mode = 'pool' THEN
+        PERFORM millrace._pool_settle(c.id);
+    ELSE
+        PERFORM millrace._closed(c, d.chunk_no, true);
+    END IF;
     RETURN 'acked';
 END
 $$;
@@ -158,7 +204,10 @@ BEGIN
     IF delay < interval '0' THEN
         PERFORM millrace._refuse_argument('delay', 'must not be negative', 'Leave it out to use the consumer''s backoff.');
     END IF;
-    c := millrace._lock_consumer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer);
+    IF c.claim = 'tx' AND token IS NULL THEN
+        PERFORM millrace._claim_to_fail(c, chunk_no);
+    END IF;
     d := millrace._held(c, chunk_no, token);
 
     IF d.attempt >= c.max_attempts THEN
@@ -175,7 +224,7 @@ BEGIN
     SET state = 'retry_wait', lease_until = NULL, visible_at = pg_catalog.clock_timestamp() + pause,
         last_error = why, history = millrace._with_failure(u.history, 'nack', u, why)
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp() WHERE k.id = c.id;
+    PERFORM millrace._answered(c);
     RETURN 'retry_wait';
 END
 $$;
@@ -185,7 +234,7 @@ stream, consumer, chunk_no, token: as for ack.
 delay: how long to wait before the next attempt; NULL: the consumer''s backoff, doubled with each attempt.
 reason: kept with the delivery, for people.
 Returns retry_wait; or, if this was the last of max_attempts, dead (set aside, see millrace.dead_letters) or halted, as the consumer''s on_poison says.
-Roll the chunk''s work back first, and call this in a transaction of its own. Raises MR001 and MR002 as ack does.';
+Roll the chunk''s work back first, and call this in a transaction of its own. Of a consumer of claim => ''tx'', whose claim was rolled back with the work, it takes a chunk without token that next_chunk would hand out now, and counts the attempt. Raises MR001 and MR002 as ack does.';
 REVOKE ALL ON FUNCTION millrace.nack(text, text, bigint, uuid, interval, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.nack(text, text, bigint, uuid, interval, text) TO millrace_consumer, millrace_admin;
 
@@ -198,11 +247,11 @@ DECLARE
     c millrace.consumer;
     d millrace.delivery;
 BEGIN
-    c := millrace._lock_consumer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer);
     d := millrace._held(c, chunk_no, token);
     UPDATE millrace.delivery u SET state = 'pending', attempt = u.attempt - 1, lease_until = NULL
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp() WHERE k.id = c.id;
+    PERFORM millrace._answered(c);
     RETURN 'released';
 END
 $$;
@@ -226,11 +275,11 @@ BEGIN
     IF lease <= interval '0' THEN
         PERFORM millrace._refuse_argument('lease', 'must be longer than nothing', 'To give the chunk back, use millrace.release.');
     END IF;
-    c := millrace._lock_consumer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer);
     d := millrace._held(c, chunk_no, token);
     until := pg_catalog.clock_timestamp() + coalesce(lease, d.lease);
     UPDATE millrace.delivery u SET lease_until = until WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp() WHERE k.id = c.id;
+    PERFORM millrace._answered(c);
     RETURN until;
 END
 $$;

@@ -26,9 +26,12 @@ SELECT c.stream,
        c.backoff,
        c.max_backoff,
        c.on_poison,
-       c.last_seen,
+       greatest(c.last_seen, flying.last_leased) AS last_seen,
        c.created_at,
-       c.created_by
+       c.created_by,
+       c.claim,
+       c.max_in_flight,
+       flying.chunks AS in_flight
 FROM millrace.consumer c
 JOIN millrace.position p ON p.pipeline_id = c.pipeline_id
 -- Counted from the indexes chunk_with_rows and chunk_with_rejects alone: what it costs grows with the lag, not with history.
@@ -55,11 +58,14 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT pg_catalog.count(*) AS chunks FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.state = 'dead'
 ) dead
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.count(*) AS chunks, pg_catalog.max(d.leased_at) AS last_leased FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.state = 'leased'
+) flying
 WHERE c.state <> 'dropped';
 COMMENT ON VIEW millrace.consumers IS
 'One row a consumer: where it stands and how far it is behind.
 acked_through: nothing up to this chunk is left to do. head: last sealed chunk. lag_chunks, lag_rows: what is not closed yet, the chunk in work included; lag_seconds: age of the oldest such chunk.
-open_chunk, lease_until, oldest_lease, attempts: of the chunk in work or waiting for its retry. takeovers, dead: leases that ran out and were taken over; chunks set aside.
+open_chunk, lease_until, oldest_lease, attempts: of the chunk in work or waiting for its retry, of several the one leased longest. in_flight, max_in_flight: chunks that are leased, and how many may be. takeovers, dead: leases that ran out and were taken over; chunks set aside.
 last_seen: last call that changed something; idle polls leave no trace.';
 
 CREATE VIEW millrace.deliveries AS

@@ -89,7 +89,11 @@ BEGIN
     ON CONFLICT ON CONSTRAINT delivery_pkey DO UPDATE
     SET state = 'skipped', token = excluded.token, session = NULL, lease_until = NULL, visible_at = NULL, closed_at = excluded.closed_at,
         last_error = reason, history = millrace._with_failure(d.history, 'skipped', d, reason);
-    PERFORM millrace._closed(c, chunk_no, coalesce(was IN ('leased', 'retry_wait', 'pending'), false));
+    IF c.mode = 'pool' THEN
+        PERFORM millrace._pool_settle(c.id);
+    ELSE
+        PERFORM millrace._closed(c, chunk_no, coalesce(was IN ('leased', 'retry_wait', 'pending'), false));
+    END IF;
     PERFORM millrace._note(c, 'chunk_skipped', reason, pg_catalog.jsonb_build_object('chunk_no', chunk_no, 'was', was));
 END
 $$;

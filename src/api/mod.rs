@@ -7,6 +7,7 @@ mod aggregate;
 mod expectation;
 mod pipeline;
 mod schema;
+mod servers;
 mod tools;
 
 use pgrx::JsonB;

@@ -9,7 +9,8 @@ extension_sql_file!(
     name = "expectation_tables",
     requires = ["pipeline_tables"]
 );
-extension_sql_file!("../../sql/schema/30_functions.sql", name = "functions", requires = ["expectation_tables"]);
+extension_sql_file!("../../sql/schema/20_servers.sql", name = "servers", requires = ["expectation_tables"]);
+extension_sql_file!("../../sql/schema/30_functions.sql", name = "functions", requires = ["servers"]);
 extension_sql_file!("../../sql/schema/35_expectations.sql", name = "expectations", requires = ["functions"]);
 extension_sql_file!("../../sql/schema/40_consumer_tables.sql", name = "consumer_tables", requires = ["expectations"]);
 extension_sql_file!(
@@ -26,5 +27,11 @@ extension_sql_file!("../../sql/schema/43_consumer_claim.sql", name = "consumer_c
 extension_sql_file!("../../sql/schema/44_consumer_answer.sql", name = "consumer_answer", requires = ["consumer_claim"]);
 extension_sql_file!("../../sql/schema/45_consumer_views.sql", name = "consumer_views", requires = ["consumer_answer"]);
 extension_sql_file!("../../sql/schema/46_consumer_admin.sql", name = "consumer_admin", requires = ["consumer_views"]);
-extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_admin"]);
+extension_sql_file!("../../sql/schema/47_consumer_pool.sql", name = "consumer_pool", requires = ["consumer_admin"]);
+extension_sql_file!(
+    "../../sql/schema/48_consumer_consume.sql",
+    name = "consumer_consume",
+    requires = ["consumer_pool"]
+);
+extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_consume"]);
 extension_sql_file!("../../sql/schema/90_dump.sql", name = "dump", requires = ["views"]);

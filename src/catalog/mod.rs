@@ -10,4 +10,5 @@ pub mod expectations;
 pub mod files;
 pub mod layers;
 pub mod pipelines;
+pub mod servers;
 pub mod staging;

@@ -91,10 +91,23 @@ fn store_code(error: &object_store::Error) -> Code {
         E::Generic { store, source } => match chain_io(source.as_ref()).and_then(|e| io_code(e.kind())) {
             Some(code) => code,
             None if *store == "LocalFileSystem" => Code::Io,
-            None => Code::Unavailable,
+            None => status_code(&full_text(source.as_ref())).unwrap_or(Code::Unavailable),
         },
         _ => Code::Io,
     }
+}
+
+/// What an HTTP status says. Listings report it in words alone.
+fn status_code(text: &str) -> Option<Code> {
+    let (_, after) = text.split_once("status code: ")?;
+    Some(match after.get(..3)? {
+        "401" | "403" => Code::Forbidden,
+        "404" => Code::NotFound,
+        "409" => Code::Conflict,
+        "412" => Code::Changed,
+        "400" => Code::InvalidParameter,
+        _ => return None,
+    })
 }
 
 fn io_code(kind: io::ErrorKind) -> Option<Code> {
@@ -140,8 +153,12 @@ fn chain_code(error: Source<'_>) -> Option<Code> {
             return io_code(io.kind());
         }
     }
-    // The Delta kernel keeps a missing file's path and drops the cause.
-    error.to_string().contains("File not found").then_some(Code::Gap)
+    // The Delta kernel keeps the words of an error and drops the cause.
+    let text = full_text(error);
+    if text.contains("Error performing ") && text.contains(" request") {
+        return Some(status_code(&text).unwrap_or(Code::Unavailable));
+    }
+    text.contains("File not found").then_some(Code::Gap)
 }
 
 #[cfg(test)]
@@ -164,6 +181,12 @@ mod tests {
         assert_eq!(error.code, Code::Unavailable);
         assert!(!format!("{error:?}").contains("TOPSECRET"), "{error:?}");
         assert!(error.hint.is_some());
+
+        let listing = object_store::Error::Generic {
+            store: "MicrosoftAzure",
+            source: "Error performing list request: Server returned non-2xx status code: 403 Forbidden: ".into(),
+        };
+        assert_eq!(store_error(&listing, "read directory", "az://c/x").code, Code::Forbidden);
 
         let wrapped = DeltaTableError::ObjectStore { source: denied };
         assert_eq!(delta_error(&wrapped, "open table", "file:///x").code, Code::Forbidden);

@@ -2,14 +2,21 @@
 //!
 //! Promises: everything here is async and waits for nothing else; no thread, runtime or process environment is used, credentials
 //! come in as plain names and values. Every error names the location without its secrets. Nothing knows of Postgres.
-//! A multi-threaded tokio runtime is needed (one worker will do, with a few blocking threads): the Delta kernel waits on blocking threads.
+//! A multi-threaded tokio runtime with at least one worker and four blocking threads is needed: the Delta kernel waits on the latter.
 
+mod azure;
+#[cfg(test)]
+mod azure_tests;
+#[cfg(test)]
+#[path = "../../pg_test/azurite/mod.rs"]
+mod azurite;
 pub mod delta;
 pub mod error;
 pub mod listing;
 mod local;
 pub mod parquet_file;
 pub mod reading;
+pub mod server_options;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -17,10 +18,10 @@ use object_store::{
 };
 
 use super::error::{place_error, store_error};
-use super::local;
+use super::{azure, local};
 use crate::model::{Code, Error, Location, Result};
 
-/// Names and values as a user mapping holds them (`account_key`, `sas_token`, `client_id` …).
+/// Names and values as a server and a user mapping hold them (`endpoint`, `account_key`, `sas_token` …).
 pub type Credentials = BTreeMap<String, String>;
 
 /// One directory of the lake.
@@ -34,15 +35,19 @@ pub struct Dir {
 
 impl Dir {
     /// The handle alone: nothing is read, and the directory need not exist.
-    pub fn at(location: &Location, _credentials: &Credentials) -> Result<Dir> {
+    pub fn at(location: &Location, credentials: &Credentials) -> Result<Dir> {
         let (location, _) = location.split_glob();
+        if azure::serves(&location) {
+            let (root, path) = azure::open(&location, credentials)?;
+            return Ok(Dir { prefix: parse_path(&path, &location)?, root, local: None, location });
+        }
         if !location.is_local() {
             return Err(Error::new(
                 Code::Unsupported,
                 format!("scheme \"{}\" is not supported yet", location.scheme().name()),
             )
             .detail(format!("location: {location}"))
-            .hint("Use a file:// location."));
+            .hint("Use a file://, abfss:// or az:// location."));
         }
         let path = location.local_path()?;
         Ok(Dir {
@@ -59,10 +64,8 @@ impl Dir {
         match &dir.local {
             Some(path) => local::check_directory(path.clone(), dir.place()).await?,
             None => {
-                dir.root
-                    .list_with_delimiter(Some(&dir.prefix))
-                    .await
-                    .map_err(|e| store_error(&e, "read directory", &dir.place()))?;
+                let first = dir.root.list(Some(&dir.prefix)).try_next().await;
+                first.map_err(|e| store_error(&e, "read directory", &dir.place()))?;
             }
         }
         Ok(dir)
@@ -242,16 +245,22 @@ impl Dir {
     }
 }
 
-/// The ETag of an object; where its store has none, one made of time and size, which begins with `~`.
+/// The ETag of an object, without the quotes that some answers give it and others do not; where its store has none, one made of
+/// time and size, which begins with `~`.
 pub(crate) fn etag_of(meta: &ObjectMeta) -> String {
-    meta.e_tag
-        .clone()
-        .unwrap_or_else(|| format!("~{:x}-{:x}", meta.last_modified.timestamp_nanos_opt().unwrap_or(0), meta.size))
+    match &meta.e_tag {
+        Some(etag) => etag.trim_matches('"').to_owned(),
+        None => format!("~{:x}-{:x}", meta.last_modified.timestamp_nanos_opt().unwrap_or(0), meta.size),
+    }
 }
 
 /// A request for one version of an object, where its store can tell versions apart.
 pub(crate) fn conditional(range: Option<GetRange>, etag: Option<&str>) -> GetOptions {
-    let if_match = etag.filter(|etag| !etag.starts_with('~')).map(str::to_owned);
+    let if_match = etag.filter(|etag| !etag.starts_with('~')).map(|etag| match etag.starts_with("0x") {
+        // Azure's, which HTTP wants to be quoted
+        true => format!("\"{etag}\""),
+        false => etag.to_owned(),
+    });
     GetOptions { range, if_match, ..Default::default() }
 }
 

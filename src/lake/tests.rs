@@ -21,8 +21,9 @@ use super::writing::put_atomic;
 use crate::model::{Code, Location, Result};
 
 pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
+    // as small as a worker may make it
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).enable_all().build().unwrap().block_on(work)
+    builder.worker_threads(1).max_blocking_threads(4).enable_all().build().unwrap().block_on(work)
 }
 
 pub(super) fn location(path: &Path) -> Location {
@@ -234,7 +235,7 @@ fn a_missing_or_forbidden_directory_says_so_with_a_hint() {
             let error = Dir::open(&location(&closed), &Default::default()).await.err().unwrap();
             assert_eq!(error.code, Code::Forbidden);
         }
-        for text in ["abfss://c@a.dfs.core.windows.net/x", "s3://b/k"] {
+        for text in ["gs://b/x", "s3://b/k"] {
             let error = Dir::open(&Location::parse(text).unwrap(), &Default::default()).await.err().unwrap();
             assert_eq!(error.code, Code::Unsupported);
             assert!(error.message.contains(&text[..2]), "{error}");

@@ -69,7 +69,7 @@ impl Default for Options {
             recursive: false,
             settle: Duration::ZERO,
             max_files_per_chunk: 1_000,
-            max_bytes_per_chunk: 64 * 1024 * 1024,
+            max_bytes_per_chunk: 32 * 1024 * 1024,
             max_rows_per_chunk: 1_000_000,
             include_existing: true,
             on_replaced: OnReplaced::Ignore,

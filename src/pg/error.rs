@@ -63,6 +63,19 @@ fn encode(state: [u8; 5]) -> PgSqlErrorCode {
     PgSqlErrorCode::from(packed)
 }
 
+/// Keeps Rust backtraces out of errors: where the server's environment asks for them, pgrx puts them into DETAIL, for every client to read.
+///
+/// To be called when the library is loaded.
+pub fn keep_backtraces_out() {
+    // SAFETY: the server's processes have one thread when they load a library; nothing reads the environment meanwhile.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+}
+
+/// Says something to the client without failing.
+pub fn warn(e: Error) {
+    ErrorReport::from(e).report(PgLogLevel::WARNING);
+}
+
 /// An argument that must not be NULL. Functions are not STRICT: a NULL is an error, not a silent nothing.
 pub fn required<T>(value: Option<T>, name: &str) -> Result<T> {
     value.ok_or_else(|| {

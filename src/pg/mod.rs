@@ -14,6 +14,7 @@ pub mod gucs;
 pub mod input;
 pub mod interrupts;
 pub mod latch;
+pub mod memory;
 pub mod procedure;
 pub mod relation;
 pub mod rows;

@@ -1,12 +1,34 @@
 //! Rights on places outside the database.
 //!
-//! Local files are read and written by the server's OS user, so that they need the same roles as COPY does.
+//! Other places are opened with the credentials that Postgres keeps for the role. Local files are read and written by the server's OS user, so that they need the same roles as COPY does.
 
 use pgrx::pg_sys::Oid;
 
+use crate::catalog::servers;
+use crate::lake::Credentials;
 use crate::model::location::Location;
+use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
+use crate::pg::transaction::{self, Mode};
 use crate::pg::user;
+use crate::pipeline::scope;
+
+/// What a role has to show at a location. Runs inside a transaction.
+pub fn credentials(role: u32, location: &Location) -> Result<Credentials> {
+    if location.is_local() {
+        return Ok(Credentials::new());
+    }
+    scope::catalog(|| servers::credentials(role, location))
+}
+
+/// What a pipeline's owner has to show at a location, looked up in a transaction of its own.
+pub fn credentials_of(mode: Mode, pipeline: &Pipeline, location: &str) -> Result<Credentials> {
+    let location = Location::parse(location)?;
+    if location.is_local() {
+        return Ok(Credentials::new());
+    }
+    transaction::run(mode, || credentials(pipeline.owner, &location))
+}
 
 pub fn require_readable(role: u32, location: &str) -> Result<()> {
     require(role, location, c"pg_read_server_files", "read")

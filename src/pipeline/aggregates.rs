@@ -66,7 +66,8 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
         access::require_writable(pipeline.owner, location)?;
         let columns = publish::aggregate_columns(&plan);
         let location = Location::parse(location)?;
-        runtime::wait(async move { publish::prepare(&location, columns).await })?;
+        let credentials = access::credentials(pipeline.owner, &location)?;
+        runtime::wait(async move { publish::prepare(&location, &credentials, columns).await })?;
     }
     // From here to commit nobody seals a chunk: what is filled and what is merged later meet without gap or overlap.
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
@@ -134,6 +135,6 @@ pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
 }
 
 /// The published table of an aggregate.
-pub async fn open(location: &str) -> Result<Option<Table>> {
-    Table::open(&Location::parse(location)?, &Credentials::default()).await
+pub async fn open(location: &str, credentials: &Credentials) -> Result<Option<Table>> {
+    Table::open(&Location::parse(location)?, credentials).await
 }

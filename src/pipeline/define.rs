@@ -52,7 +52,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         access::require_writable(owner.to_u32(), location)?;
     }
     check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
-    let source = Source::open(wanted.source)?;
+    let source = Source::open(wanted.source, access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?)?;
     let existing = source.list(options.recursive, std::time::Duration::ZERO)?;
     let columns = match wanted.columns {
         Some(text) => text.to_string(),
@@ -100,28 +100,31 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
 
 /// Makes the tables in the lake last: nothing in Postgres can fail behind it but the commit, which would leave empty tables there.
 fn prepare_lake(wanted: &Wanted<'_>, id: i32) -> Result<()> {
+    let owner = user::current().to_u32();
     if let Some(raw) = wanted.raw {
         let location = Location::parse(raw)?;
-        runtime::wait(async move { prepare_raw(&location).await })?;
+        let credentials = access::credentials(owner, &location)?;
+        runtime::wait(async move { prepare_raw(&location, &credentials).await })?;
     }
     if let Some(semi) = wanted.semi_processed {
         let pipeline = scope::catalog(|| pipelines::by_name(wanted.name))?;
         debug_assert_eq!(pipeline.id, id);
         let columns = publish::semi_processed_columns(&pipeline)?;
         let location = Location::parse(semi)?;
-        runtime::wait(async move { publish::prepare(&location, columns).await })?;
+        let credentials = access::credentials(owner, &location)?;
+        runtime::wait(async move { publish::prepare(&location, &credentials, columns).await })?;
     }
     Ok(())
 }
 
-async fn prepare_raw(location: &Location) -> Result<()> {
+async fn prepare_raw(location: &Location, credentials: &Credentials) -> Result<()> {
     let misfit = |detail: String| {
         Error::new(Code::Mismatch, "the raw location holds something else")
             .detail(format!("Location {}: {detail}", location.display()))
             .hint("Name an empty location for the raw layer; each pipeline has its own.")
     };
-    let Some(table) = Table::open(location, &Credentials::default()).await? else {
-        Table::create(location, &Credentials::default(), land::first_schema(), &[], "raw layer of pg_millrace").await?;
+    let Some(table) = Table::open(location, credentials).await? else {
+        Table::create(location, credentials, land::first_schema(), &[], "raw layer of pg_millrace").await?;
         return Ok(());
     };
     land::check_schema(&table.schema()).map_err(&misfit)?;

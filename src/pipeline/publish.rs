@@ -25,14 +25,14 @@ use crate::model::{Code, Error, Result};
 use crate::pg::relation;
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{rows, runtime, spi};
-use crate::pipeline::{aggregates as merging, scope};
+use crate::pipeline::{access, aggregates as merging, scope};
 
 /// Rows that one commit may hold, unless a single chunk has more.
-const MOST_ROWS: i64 = 1_000_000;
+const MOST_ROWS: i64 = 250_000;
 
-/// Tables that are open, by location.
+/// Tables that are open, by location, with what they were opened with.
 #[derive(Default)]
-pub struct Layers(HashMap<String, Table>);
+pub struct Layers(HashMap<String, (Credentials, Table)>);
 
 /// Publishes what waits. True if something was published. A layer that fails is noted with its error and tried again later.
 pub fn publish(mode: Mode, pipeline: &Pipeline, open: &mut Layers) -> Result<bool> {
@@ -71,14 +71,16 @@ struct Work {
 fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut Layers) -> Result<()> {
     let app_id = pipeline.writer(&pending.layer);
     let (location, app) = (pending.location.clone(), app_id.clone());
-    let table = open.0.remove(&location);
+    let credentials = access::credentials_of(mode, pipeline, &location)?;
+    let table = open.0.remove(&location).filter(|(known, _)| *known == credentials).map(|(_, table)| table);
+    let shown = credentials.clone();
     let (table, reached) = runtime::wait(async move {
         let table = match table {
             Some(mut table) => {
                 table.refresh().await?;
                 table
             }
-            None => merging::open(&location).await?.ok_or_else(|| gone(&location))?,
+            None => merging::open(&location, &shown).await?.ok_or_else(|| gone(&location))?,
         };
         let reached = table.txn_version(&app).await?;
         Ok((table, reached))
@@ -131,7 +133,7 @@ fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut 
         scope::catalog(|| layers::record_done(pipeline.id, &pending.layer, pending.last, version, &counts))
     })?;
     if let Some(table) = table {
-        open.0.insert(pending.location.clone(), table);
+        open.0.insert(pending.location.clone(), (credentials, table));
     }
     Ok(())
 }
@@ -181,10 +183,10 @@ pub fn aggregate_columns(plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// Makes the table of a layer, or checks that what is there can take the rows.
-pub async fn prepare(location: &Location, columns: Vec<(String, String)>) -> Result<()> {
+pub async fn prepare(location: &Location, credentials: &Credentials, columns: Vec<(String, String)>) -> Result<()> {
     let schema = Columns::new(&columns).schema();
-    let Some(table) = Table::open(location, &Credentials::default()).await? else {
-        Table::create(location, &Credentials::default(), schema, &[], "written by pg_millrace").await?;
+    let Some(table) = Table::open(location, credentials).await? else {
+        Table::create(location, credentials, schema, &[], "written by pg_millrace").await?;
         return Ok(());
     };
     let found = table.schema();

@@ -3,6 +3,7 @@
 use crate::catalog::pipelines;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
+use crate::pg::error;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
@@ -16,7 +17,16 @@ pub fn run(pipeline: &Pipeline) -> Result<()> {
     loop {
         match runner.tick() {
             Ok(Tick::Sealed(_) | Tick::Worked) => {}
-            Ok(Tick::Idle) => return Ok(()),
+            Ok(Tick::Idle) => {
+                for (path, e) in runner.take_failed() {
+                    error::warn(
+                        Error::new(e.code, format!("file \"{path}\" could not be read"))
+                            .detail(e.to_string())
+                            .hint("It is tried again later; see millrace.files. The other files are loaded."),
+                    );
+                }
+                return Ok(());
+            }
             Ok(Tick::Off(reason)) => {
                 return Err(Error::new(Code::WrongState, format!("pipeline \"{}\" can't run", pipeline.name))
                     .detail(format!("The pipeline: {reason}."))

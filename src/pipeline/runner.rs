@@ -20,7 +20,7 @@ use crate::pipeline::columns::{StagingColumn, staging_columns};
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Read};
 use crate::pipeline::source::{Settled, Source, new_files};
-use crate::pipeline::{land, publish, scope};
+use crate::pipeline::{access, land, publish, scope};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,20 +36,41 @@ pub enum Tick {
 pub struct Runner {
     mode: Mode,
     id: i32,
+    /// What the source and the raw layer were opened with.
+    shown: [Credentials; 2],
     source: Option<(String, Source)>,
     raw: Option<Table>,
     settled: Settled,
     layers: publish::Layers,
+    /// Files that could not be read, with why, since they were last asked for.
+    failed: Vec<(String, Error)>,
 }
 
 impl Runner {
     pub fn new(mode: Mode, id: i32) -> Runner {
-        Runner { mode, id, source: None, raw: None, settled: HashMap::new(), layers: publish::Layers::default() }
+        Runner {
+            mode,
+            id,
+            shown: Default::default(),
+            source: None,
+            raw: None,
+            settled: HashMap::new(),
+            layers: publish::Layers::default(),
+            failed: vec![],
+        }
     }
 
-    /// The pipeline and its position as they are now.
+    /// The files that could not be read since the last call.
+    pub fn take_failed(&mut self) -> Vec<(String, Error)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    /// The pipeline and its position as they are now; `None` when it, or the whole extension, is gone, and on a standby.
     pub fn look(&self) -> Result<Option<(Pipeline, Position)>> {
         transaction::run(self.mode, || {
+            if transaction::in_recovery() || !scope::installed()? {
+                return Ok(None);
+            }
             scope::catalog(|| {
                 let Some(pipeline) = pipelines::by_id(self.id)? else { return Ok(None) };
                 Ok(pipelines::position(self.id)?.map(|position| (pipeline, position)))
@@ -57,18 +78,25 @@ impl Runner {
         })
     }
 
-    /// Does the next thing there is to do.
+    /// Looks, and does the next thing there is to do.
     pub fn tick(&mut self) -> Result<Tick> {
-        let Some((pipeline, position)) = self.look()? else { return Ok(Tick::Off("it was dropped".into())) };
+        match self.look()? {
+            Some((pipeline, position)) => self.tick_at(&pipeline, &position),
+            None => Ok(Tick::Off("it was dropped".into())),
+        }
+    }
+
+    /// Does the next thing there is to do for a pipeline that was just looked at.
+    pub fn tick_at(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         if !pipeline.is_active() {
-            let reason = pipeline.state_reason.map(|r| format!(": {r}")).unwrap_or_default();
+            let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
-        match self.pull(&pipeline, &position) {
+        match self.pull(pipeline, position) {
             Ok(Tick::Idle) => {}
             Ok(tick) => {
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
-                publish::publish(self.mode, &pipeline, &mut self.layers)?;
+                publish::publish(self.mode, pipeline, &mut self.layers)?;
                 return Ok(tick);
             }
             Err(e) if e.code == Code::Conflict => {
@@ -78,12 +106,12 @@ impl Runner {
             Err(e) => {
                 self.forget();
                 if e.code == Code::Stopped {
-                    self.stop(&pipeline, &position, &e)?;
+                    self.stop(pipeline, position, &e)?;
                 }
                 return Err(e);
             }
         }
-        Ok(if publish::publish(self.mode, &pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+        Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
     }
 
     /// Takes the pipeline out of service until somebody resumes it; nothing of the chunk that it stopped at is there.
@@ -110,6 +138,7 @@ impl Runner {
 
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         let started = Instant::now();
+        self.renew(pipeline)?;
         if let Some(raw) = &pipeline.raw {
             self.refresh_raw(raw)?;
             if let Some(version) = self.pending_version(position) {
@@ -117,7 +146,7 @@ impl Runner {
             }
         }
         if self.source.as_ref().is_none_or(|(url, _)| *url != pipeline.source) {
-            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source)?));
+            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source, self.shown[0].clone())?));
         }
         let Some((_, source)) = &self.source else { return Ok(Tick::Idle) };
         let source = source.clone();
@@ -154,6 +183,7 @@ impl Runner {
             read = back;
             raw = Some((version as i64, seq));
         }
+        self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let landing = Landing { read, planned_on: position.clone(), raw, started };
         Ok(match load(self.mode, pipeline, columns, dialect, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
@@ -209,9 +239,20 @@ impl Runner {
         })
     }
 
+    /// Looks up with whose rights the lake is entered; what was opened with others is closed.
+    fn renew(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let of = |url: &str| access::credentials_of(self.mode, pipeline, url);
+        let shown = [of(&pipeline.source)?, pipeline.raw.as_deref().map(of).transpose()?.unwrap_or_default()];
+        if shown != self.shown {
+            self.forget();
+            self.shown = shown;
+        }
+        Ok(())
+    }
+
     fn refresh_raw(&mut self, raw: &str) -> Result<()> {
         let table = self.raw.take();
-        let url = raw.to_string();
+        let (url, credentials) = (raw.to_string(), self.shown[1].clone());
         let limit = gucs::network_timeout();
         let table = runtime::wait(async move {
             let work = async {
@@ -220,7 +261,7 @@ impl Runner {
                         table.refresh().await?;
                         Ok(table)
                     }
-                    None => open_raw(&url).await,
+                    None => open_raw(&url, &credentials).await,
                 }
             };
             tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(slow("reading the raw layer's log")))
@@ -242,22 +283,22 @@ impl Runner {
         let options = &pipeline.options;
         let directory = match source {
             Some(source) => source.directory.clone(),
-            None => Source::open(&pipeline.source)?.directory,
+            None => Source::open(&pipeline.source, self.shown[0].clone())?.directory,
         };
         Ok(Plan {
             directory,
             dialect: read::dialect(options),
             columns,
             max_rows: options.max_rows_per_chunk,
-            // Text, Arrow, and rows for COPY: several times the bytes read.
-            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 4),
+            // Text as Arrow, rows for COPY, Parquet for the raw layer: several times the bytes read.
+            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 8),
         })
     }
 }
 
-async fn open_raw(url: &str) -> Result<Table> {
+async fn open_raw(url: &str, credentials: &Credentials) -> Result<Table> {
     let location = Location::parse(url)?;
-    Table::open(&location, &Credentials::default()).await?.ok_or_else(|| {
+    Table::open(&location, credentials).await?.ok_or_else(|| {
         Error::new(Code::Gap, "the raw layer is gone")
             .detail(format!("Location {}.", location.display()))
             .hint("Restore it, or drop the pipeline and create it anew.")

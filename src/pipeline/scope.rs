@@ -22,6 +22,13 @@ fn extension_owner() -> Result<Oid> {
     )
 }
 
+/// True where the extension is installed, so that there are tables to work on.
+pub fn installed() -> Result<bool> {
+    let found: Option<bool> =
+        spi::read_value("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace')", vec![])?;
+    Ok(found == Some(true))
+}
+
 /// Works on the tables of schema millrace.
 pub fn catalog<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     let _settings = Scope::pin(&BTreeMap::new())?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::lake::store::{Credentials, Dir};
+use crate::lake::store::Dir;
 use crate::lake::writing::put_atomic;
 use crate::model::location::Location;
 use crate::model::simulate::{self, Kind, Plan};
@@ -81,7 +81,7 @@ pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
             .detail(format!("Location {}.", location.display()))
             .hint("Leave the pattern out."));
     }
-    let directory = Dir::at(&location, &Credentials::default())?;
+    let directory = Dir::at(&location, &access::credentials(user::current().to_u32(), &location)?)?;
     let mut written = Vec::new();
     for i in 0..wanted.files as u64 {
         let index = options.first_file + i;

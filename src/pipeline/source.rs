@@ -23,10 +23,9 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn open(source: &str) -> Result<Source> {
+    pub fn open(source: &str, credentials: Credentials) -> Result<Source> {
         let location = Location::parse(source)?;
-        let (directory, pattern) =
-            runtime::wait(async move { Dir::resolve(&location, &Credentials::default()).await })?;
+        let (directory, pattern) = runtime::wait(async move { Dir::resolve(&location, &credentials).await })?;
         Ok(Source { directory, pattern })
     }
 

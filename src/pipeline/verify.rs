@@ -14,12 +14,11 @@ use crate::catalog::aggregates as registered;
 use crate::catalog::layers;
 use crate::catalog::staging::CHUNK_NO;
 use crate::lake::delta::Table;
-use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Error, Result};
 use crate::pg::{relation, runtime, spi, subtransaction};
-use crate::pipeline::{aggregates, land, scope};
+use crate::pipeline::{access, aggregates, land, scope};
 
 /// One thing compared.
 pub struct Check {
@@ -217,8 +216,9 @@ fn raw_layer(raw: &str, pipeline: &Pipeline, position: &Position, records: i64) 
     let location = Location::parse(raw)?;
     let app_id = pipeline.writer(land::LAYER);
     let version = position.raw_version.max(0) as u64;
+    let credentials = access::credentials(pipeline.owner, &location)?;
     let (rows, txn) = runtime::wait(async move {
-        let table = Table::open_at(&location, &Credentials::default(), version).await?;
+        let table = Table::open_at(&location, &credentials, version).await?;
         Ok((table.count_rows().await?, table.txn_version(&app_id).await?))
     })?;
     Ok(vec![
@@ -268,8 +268,9 @@ fn published_layer(pipeline: &Pipeline, layer: &Published) -> Result<Vec<Check>>
         expected = rows.unwrap_or(0);
     }
     let (location, done) = (Location::parse(&layer.location)?, layer.done);
+    let credentials = access::credentials(pipeline.owner, &location)?;
     let rows = runtime::wait(async move {
-        let Some(table) = Table::open(&location, &Credentials::default()).await? else {
+        let Some(table) = Table::open(&location, &credentials).await? else {
             return Err(Error::new(crate::model::Code::Gap, "the published table is gone"));
         };
         let mut stream = table.scan(8_192).await?;

@@ -11,7 +11,7 @@ use crate::model::Result;
 use crate::model::retry::backoff;
 use crate::pg::shmem::{Claim, Duty};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{bgworker, gucs, latch, shmem, spi};
+use crate::pg::{bgworker, gucs, latch, shmem};
 use crate::pipeline::scope;
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,16 +51,10 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
 
 /// The active pipelines; `None` where the extension is not installed.
 fn active() -> Result<Option<Vec<i32>>> {
-    if transaction::in_recovery() || !installed()? {
+    if transaction::in_recovery() || !scope::installed()? {
         return Ok(None);
     }
     scope::catalog(pipelines::active_ids).map(Some)
-}
-
-pub fn installed() -> Result<bool> {
-    let found: Option<bool> =
-        spi::read_value("SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace')", vec![])?;
-    Ok(found == Some(true))
 }
 
 #[derive(Default)]

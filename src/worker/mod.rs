@@ -7,10 +7,11 @@ mod database;
 mod launcher;
 mod pipeline;
 
-use crate::pg::{bgworker, databases, drop_database, gucs, latch, shmem};
+use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, shmem};
 
 /// Called from _PG_init.
 pub fn init() {
+    error::keep_backtraces_out();
     let preloading = bgworker::preloading();
     gucs::define(preloading);
     if preloading && !bgworker::in_binary_upgrade() {

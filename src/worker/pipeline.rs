@@ -11,16 +11,19 @@ use crate::model::retry::backoff;
 use crate::model::{Error, Result};
 use crate::pg::error::catch;
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{bgworker, latch, shmem};
+use crate::pg::{bgworker, latch, memory, shmem};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
-use crate::worker::database;
+
+/// Rows of a chunk behind which it pays to give memory back.
+const MANY: i64 = 100_000;
 
 #[allow(unsafe_code, reason = "exporting the name that Postgres looks up is all there is to it")]
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     let Some(duty) = shmem::report_for_duty(arg.value()) else { return };
+    memory::few_arenas();
     bgworker::begin(Some(duty.database));
     let mut failures = 0;
     let mut name = None;
@@ -60,19 +63,21 @@ enum Next {
 }
 
 fn step(runner: &mut Runner, name: &mut Option<String>) -> Result<Next> {
-    let look = transaction::run(Mode::Worker, || Ok(!transaction::in_recovery() && database::installed()?))?;
-    if !look {
-        return Ok(Next::End);
-    }
-    let Some((pipeline, _)) = runner.look()? else { return Ok(Next::End) };
+    let Some((pipeline, position)) = runner.look()? else { return Ok(Next::End) };
     let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
     if name.as_ref() != Some(&pipeline.name) {
         bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
         *name = Some(pipeline.name.clone());
     }
     transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
-    Ok(match runner.tick()? {
-        Tick::Sealed(_) | Tick::Worked => Next::Again,
+    Ok(match runner.tick_at(&pipeline, &position)? {
+        Tick::Sealed(sealed) => {
+            if sealed.rows + sealed.rejects > MANY {
+                memory::give_back();
+            }
+            Next::Again
+        }
+        Tick::Worked => Next::Again,
         Tick::Idle => Next::Wait(every),
         Tick::Off(_) => Next::End,
     })
@@ -86,7 +91,7 @@ fn tick_of(pipeline: &Pipeline) -> Option<Duration> {
 fn fail(pipeline_id: i32, error: &Error, failures: u32) {
     pgrx::log!("pg_millrace: pipeline={pipeline_id} failures={failures} error={error}");
     let noted = transaction::run(Mode::Worker, || {
-        if !database::installed()? {
+        if !scope::installed()? {
             return Ok(());
         }
         scope::catalog(|| {

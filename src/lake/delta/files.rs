@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use deltalake::DeltaTableError;
-use deltalake::kernel::{Add, Snapshot};
+use deltalake::kernel::Add;
 use futures::stream::{BoxStream, TryStreamExt};
 use serde_json::json;
 
 use super::log::{entry_name, parse_entry, row_count};
 use super::rows::{Source, VersionReader};
-use super::{CHECKPOINT_EVERY, Table, features};
+use super::{CHECKPOINT_EVERY, KERNEL, Table, features, snapshot};
 use crate::lake::error::{delta_error, format_error, place_error};
 use crate::model::{Code, Result};
 
@@ -58,7 +58,7 @@ impl Table {
         }
         features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
         let failed = |e: DeltaTableError| delta_error(&e, "write a checkpoint of the Delta table", &self.dir.place());
-        let base = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+        let base = snapshot(&self.log_store, Some(self.version)).await.map_err(failed)?;
         let scan = base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
         let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
         self.on_blocking_thread(move || snapshot.checkpoint(engine.as_ref(), None).map(drop))
@@ -87,14 +87,15 @@ impl Table {
         }
         let failed = |e: DeltaTableError| delta_error(&e, "read the files of the Delta table", &self.dir.place());
         let newer;
-        let snapshot = if self.base.version() == self.version {
+        let base = if self.base.version() == self.version {
             &self.base
         } else {
-            newer = Snapshot::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
+            newer = snapshot(&self.log_store, Some(self.version)).await.map_err(failed)?;
             &newer
         };
         let mut live = BTreeMap::new();
-        let mut views = snapshot.file_views(self.log_store.as_ref(), None);
+        let _permit = KERNEL.acquire().await;
+        let mut views = base.file_views(self.log_store.as_ref(), None);
         while let Some(view) = views.try_next().await.map_err(failed)? {
             let add = Add {
                 path: view.path().into_owned(),

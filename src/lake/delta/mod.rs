@@ -26,6 +26,7 @@ use deltalake::kernel::{Add, Snapshot};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::prefix::PrefixStore;
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use self::log::{Entry, LAST_CHECKPOINT, Lines, MetaData, Protocol, entry_name, parse_entry};
 use self::schema::Columns;
@@ -45,6 +46,10 @@ const MAX_STEPS: usize = 64;
 
 /// Idle refreshes between two looks for a checkpoint that is ahead of us: entries before it may have been cleaned up.
 const IDLE_STEPS: u32 = 64;
+
+/// How many calls into the kernel run at once. Each holds a blocking thread while it waits for storage, and local storage needs
+/// such a thread itself: without a limit many tables opened at once could wait for each other for ever.
+static KERNEL: Semaphore = Semaphore::const_new(2);
 
 /// A handle on one Delta table.
 pub struct Table {
@@ -69,12 +74,12 @@ pub struct Table {
 impl Table {
     /// The table at a location; None where there is nothing.
     pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {
-        Table::open_in(Dir::at(location, credentials)?).await
+        Table::open_in(table_dir(location, credentials)?).await
     }
 
     /// The table as it was at a version.
     pub async fn open_at(location: &Location, credentials: &Credentials, version: u64) -> Result<Table> {
-        let dir = Dir::at(location, credentials)?;
+        let dir = table_dir(location, credentials)?;
         Table::open_version(dir, Some(version)).await?.ok_or_else(|| {
             place_error(Code::Gap, format!("there is no version {version} of the Delta table"), &location.display())
         })
@@ -91,7 +96,7 @@ impl Table {
         // Asked for first because storage's own errors say more than the kernel's.
         let checkpoint = last_checkpoint(&dir).await?;
         let log_store = log_store(&dir)?;
-        match Snapshot::try_new(log_store.as_ref(), version).await {
+        match snapshot(&log_store, version).await {
             Ok(base) => Table::from_snapshot(dir, log_store, base, checkpoint).map(Some),
             Err(e) if is_no_table(&e) => {
                 if dir.holds_anything().await? {
@@ -116,7 +121,7 @@ impl Table {
         partition_by: &[String],
         description: &str,
     ) -> Result<Table> {
-        Table::create_in(Dir::at(location, credentials)?, schema, partition_by, description).await
+        Table::create_in(table_dir(location, credentials)?, schema, partition_by, description).await
     }
 
     async fn create_in(dir: Dir, schema: SchemaRef, partition_by: &[String], description: &str) -> Result<Table> {
@@ -242,6 +247,12 @@ impl Table {
 
     /// The kernel blocks while it waits for storage; tasks must not.
     async fn on_blocking_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let permit = KERNEL.acquire().await;
+        let work = move || {
+            // held to the end of the call, also where nobody waits for it any more
+            let _permit = permit;
+            work()
+        };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| place_error(Code::Internal, format!("the Delta kernel did not end: {e}"), &self.dir.place()))
@@ -272,8 +283,7 @@ impl Table {
     }
 
     async fn reload(&mut self) -> Result<()> {
-        let base =
-            Snapshot::try_new(self.log_store.as_ref(), None).await.map_err(|e| open_error(&e, &self.dir.place()))?;
+        let base = snapshot(&self.log_store, None).await.map_err(|e| open_error(&e, &self.dir.place()))?;
         let checkpoint = last_checkpoint(&self.dir).await?;
         *self = Table::from_snapshot(self.dir.clone(), self.log_store.clone(), base, checkpoint)?;
         Ok(())
@@ -289,6 +299,18 @@ impl Table {
     }
 }
 
+fn table_dir(location: &Location, credentials: &Credentials) -> Result<Dir> {
+    if location.split_glob().1.is_some() {
+        return Err(place_error(
+            Code::InvalidParameter,
+            "the location of a Delta table holds a pattern",
+            &location.display(),
+        )
+        .hint("Name the directory of the table; write %2A for a star that is part of its name."));
+    }
+    Dir::at(location, credentials)
+}
+
 /// The version of the checkpoint that the log names as its last.
 async fn last_checkpoint(dir: &Dir) -> Result<Option<u64>> {
     let Some(bytes) = dir.get(LAST_CHECKPOINT).await? else { return Ok(None) };
@@ -302,6 +324,12 @@ fn log_store(dir: &Dir) -> Result<LogStoreRef> {
     let url = dir.table_url()?;
     let prefixed = Arc::new(PrefixStore::new(dir.root().clone(), dir.prefix().clone()));
     Ok(default_logstore(prefixed, dir.root().clone(), &url, &StorageConfig::default()))
+}
+
+/// The table as the kernel sees it, at its newest version or at the one given.
+async fn snapshot(log_store: &LogStoreRef, version: Option<u64>) -> Result<Snapshot, DeltaTableError> {
+    let _permit = KERNEL.acquire().await;
+    Snapshot::try_new(log_store.as_ref(), version).await
 }
 
 fn is_no_table(error: &DeltaTableError) -> bool {

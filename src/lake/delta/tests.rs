@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -13,9 +14,10 @@ use serde_json::{Map, Value, json};
 
 use super::log::{LAST_CHECKPOINT, entry_name};
 use super::{Commit, Table};
+use crate::lake::azurite::Azurite;
 use crate::lake::store::Dir;
 use crate::lake::tests::{location, run};
-use crate::model::{Code, Error};
+use crate::model::{Code, Error, Location};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true), Field::new("Full Name", DataType::Utf8, true)]))
@@ -88,6 +90,9 @@ fn a_place_with_nothing_has_no_table_and_a_place_with_other_things_is_refused() 
         let error = open_error(temp.path()).await;
         assert_eq!(error.code, Code::Mismatch);
         assert!(error.message.contains("something else"), "{error}");
+        let pattern = Location::parse(&format!("{}/*", location(temp.path()))).unwrap();
+        let error = Table::open(&pattern, &Default::default()).await.err().unwrap();
+        assert_eq!(error.code, Code::InvalidParameter);
         let made = Table::create(&location(temp.path()), &Default::default(), schema(), &[], "").await;
         assert_eq!(made.err().unwrap().code, Code::Mismatch);
     });
@@ -237,6 +242,25 @@ fn a_new_column_appears_in_the_same_commit_and_is_null_before() {
         let error = table.append(vec![wrong], commit("app", 3)).await.unwrap_err();
         assert_eq!(error.code, Code::Mismatch);
         assert!(error.message.contains("\"n\""), "{error}");
+    });
+}
+
+#[test]
+fn many_tables_opened_at_once_do_not_wait_for_each_other_for_ever() {
+    run(async {
+        let temp = tempfile::tempdir().unwrap();
+        create(temp.path()).await.append(vec![rows(0..3)], commit("app", 1)).await.unwrap();
+        let readers = (0..20).map(|_| {
+            let path = temp.path().to_owned();
+            tokio::spawn(async move {
+                let table = open(&path).await;
+                (table.txn_version("app").await.unwrap(), numbers(&table).await)
+            })
+        });
+        let work = futures::future::join_all(readers.collect::<Vec<_>>());
+        for found in tokio::time::timeout(Duration::from_secs(60), work).await.unwrap() {
+            assert_eq!(found.unwrap(), (Some(1), vec![0, 1, 2]));
+        }
     });
 }
 
@@ -433,31 +457,44 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
     });
 }
 
+/// The life of a table in the directory that `dir` gives anew each time.
+async fn lives_in(dir: impl Fn() -> Dir) {
+    assert!(Table::open_in(dir()).await.unwrap().is_none());
+    let mut one = Table::create_in(dir(), schema(), &[], "").await.unwrap();
+    let mut two = Table::create_in(dir(), schema(), &[], "").await.unwrap();
+    assert_eq!(one.id(), two.id());
+    one.append(vec![rows(0..5)], commit("app", 1)).await.unwrap();
+    assert_eq!(two.append(vec![rows(0..5)], commit("app", 1)).await.unwrap_err().code, Code::Conflict);
+    two.append(vec![rows(5..6)], commit("app", 2)).await.unwrap();
+    for n in 3..=100 {
+        two.append(vec![], commit("app", n)).await.unwrap();
+    }
+    two.maintain().await.unwrap();
+    two.append(vec![rows(6..7)], commit("app", 101)).await.unwrap();
+    let mut fresh = Table::open_in(dir()).await.unwrap().unwrap();
+    assert_eq!((fresh.checkpoint, fresh.version()), (Some(100), 101));
+    assert_eq!(fresh.txn_version("app").await.unwrap(), Some(101));
+    assert_eq!(numbers(&fresh).await, [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(version_numbers(&fresh, 1, 10, 2).await, [2, 3, 4]);
+    fresh.overwrite(vec![rows(7..8)], commit("app", 102)).await.unwrap();
+    one.refresh().await.unwrap();
+    assert_eq!((one.version(), numbers(&one).await), (102, vec![7]));
+}
+
 #[test]
 fn a_table_in_an_object_store_behaves_like_one_on_disk() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     run(async {
-        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let dir = || Dir::in_store("https://a.blob.core.windows.net/c/some dir/raw", store.clone(), "some dir/raw");
-        assert!(Table::open_in(dir()).await.unwrap().is_none());
-        let mut one = Table::create_in(dir(), schema(), &[], "").await.unwrap();
-        let mut two = Table::create_in(dir(), schema(), &[], "").await.unwrap();
-        assert_eq!(one.id(), two.id());
-        one.append(vec![rows(0..5)], commit("app", 1)).await.unwrap();
-        assert_eq!(two.append(vec![rows(0..5)], commit("app", 1)).await.unwrap_err().code, Code::Conflict);
-        two.append(vec![rows(5..6)], commit("app", 2)).await.unwrap();
-        for n in 3..=100 {
-            two.append(vec![], commit("app", n)).await.unwrap();
-        }
-        two.maintain().await.unwrap();
-        let mut fresh = Table::open_in(dir()).await.unwrap().unwrap();
-        assert_eq!((fresh.checkpoint, fresh.txn_version("app").await.unwrap()), (Some(100), Some(100)));
-        assert_eq!(version_numbers(&fresh, 1, 10, 2).await, [2, 3, 4]);
-        fresh.overwrite(vec![rows(7..8)], commit("app", 101)).await.unwrap();
-        one.refresh().await.unwrap();
-        assert_eq!((one.version(), numbers(&one).await), (101, vec![7]));
+        lives_in(|| Dir::in_store("https://a.blob.core.windows.net/c/some dir/raw", store.clone(), "some dir/raw"))
+            .await;
         let other = Dir::in_store("az://c/some dir", store.clone(), "some dir");
         assert_eq!(Table::open_in(other).await.err().unwrap().code, Code::Mismatch);
     });
+    let azurite = Azurite::start(&["lake"]);
+    let credentials =
+        [("account_key".to_owned(), azurite.key()), ("endpoint".to_owned(), azurite.endpoint())].into_iter().collect();
+    let location = Location::parse("abfss://lake@devstoreaccount1.dfs.core.windows.net/some dir/raw").unwrap();
+    run(lives_in(|| Dir::at(&location, &credentials).unwrap()));
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! Azurite, which speaks the Blob protocol of Azure storage, for tests that want a lake that is not a disk.
+//!
+//! Each has a port and data of its own. It ends with the value that stands for it, and also when the tests die: serve.mjs watches
+//! its standard input. `make test` installs it (`MILLRACE_AZURITE` names another place); where it is missing, tests fail.
+
+// Each of the test programs that share this file uses a part of it.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+pub struct Azurite {
+    data: tempfile::TempDir,
+    child: Option<Child>,
+    answer: serde_json::Value,
+}
+
+impl Azurite {
+    /// Started, with these containers.
+    pub fn start(containers: &[&str]) -> Azurite {
+        let mut azurite = Azurite { data: tempfile::tempdir().unwrap(), child: None, answer: serde_json::Value::Null };
+        azurite.run(containers);
+        azurite
+    }
+
+    /// Ends it; what it holds stays.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again where it was.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run(&[]);
+    }
+
+    fn run(&mut self, containers: &[&str]) {
+        let place = installed();
+        assert!(place.join("node_modules").is_dir(), "no Azurite in {}; scripts/setup.sh installs it", place.display());
+        let mut command = Command::new("node");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("pg_test/azurite/serve.mjs"));
+        command.arg(place).arg(self.data.path()).args(containers);
+        if let Some(port) = self.answer["port"].as_u64() {
+            command.env("PORT", port.to_string());
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("node does not start ({e}); scripts/setup.sh says what the tests need"));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.child = Some(child);
+        self.answer = serde_json::from_str(&line).unwrap_or_else(|e| panic!("Azurite does not start: {e}: {line}"));
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.answer[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The URL of its account.
+    pub fn endpoint(&self) -> String {
+        self.text("endpoint")
+    }
+
+    pub fn account(&self) -> String {
+        self.text("account")
+    }
+
+    pub fn key(&self) -> String {
+        self.text("key")
+    }
+
+    /// A shared access signature for everything.
+    pub fn sas(&self) -> String {
+        self.text("sas")
+    }
+
+    /// One whose time is over.
+    pub fn expired_sas(&self) -> String {
+        self.text("expired")
+    }
+}
+
+impl Drop for Azurite {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn installed() -> PathBuf {
+    if let Some(place) = std::env::var_os("MILLRACE_AZURITE") {
+        return place.into();
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/tmp".into());
+    let caches = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+    std::env::var_os("MILLRACE_CACHE").map_or_else(|| caches.join("pg_millrace"), PathBuf::from).join("azurite")
+}

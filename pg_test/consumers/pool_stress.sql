@@ -1,0 +1,71 @@
+-- Workers of a pool that are slow, give up and die at random.
+SELECT mill_test.make_pipeline('stress');
+SELECT millrace.create_consumer('stress', 'c', mode => 'pool', max_in_flight => :workers - 4, lease => '3 seconds', max_attempts => 1000000,
+                                backoff => '5 milliseconds', max_backoff => '20 milliseconds');
+CREATE TABLE mill_test.done (id bigint GENERATED ALWAYS AS IDENTITY, chunk_no bigint, rows bigint, pid integer DEFAULT pg_backend_pid());
+CREATE TABLE mill_test.lost (pid integer DEFAULT pg_backend_pid(), code text);
+CREATE TABLE mill_test.seen (over boolean, most_leased bigint, longest_wait interval);
+INSERT INTO mill_test.seen VALUES (false, 0, '0');
+SELECT mill_test.seal('stress', n % 5, 1) FROM generate_series(1, :chunks / 2) n;
+
+CREATE PROCEDURE mill_test.load(chunks integer) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR n IN chunks / 2 + 1..chunks LOOP
+        PERFORM mill_test.seal('stress', n % 5 + 1, 1);
+        COMMIT;
+    END LOOP;
+END
+$$;
+
+-- Only locks of the consumers' own are of interest, not the loader's.
+CREATE PROCEDURE mill_test.watch() LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE NOT (SELECT over FROM mill_test.seen) LOOP
+        UPDATE mill_test.seen SET
+            most_leased = greatest(most_leased, (SELECT count(*) FROM millrace.delivery WHERE state = 'leased')),
+            longest_wait = greatest(longest_wait, (SELECT max(clock_timestamp() - l.waitstart) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                                                   WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple', 'advisory') AND a.application_name = 'mill_worker' AND a.datname = current_database()));
+        COMMIT;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END
+$$;
+
+CREATE PROCEDURE mill_test.work(last_chunk bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    k record;
+BEGIN
+    LOOP
+        SELECT * INTO k FROM millrace.next_chunk('stress', 'c');
+        -- Now and then all in one transaction. Not after a takeover: who has lost the lease waits to know.
+        IF random() < 0.8 OR k.redelivered THEN
+            COMMIT;
+        END IF;
+        IF k.chunk_no IS NULL THEN
+            EXIT WHEN (SELECT acked_through >= last_chunk FROM millrace.consumers WHERE stream = 'stress' AND consumer = 'c');
+            PERFORM pg_sleep(0.01);
+        ELSE
+            BEGIN
+                IF random() < 0.05 THEN
+                    PERFORM millrace.nack('stress', 'c', k.chunk_no, k.token, reason => 'at random');
+                ELSE
+                    INSERT INTO mill_test.done (chunk_no, rows)
+                    SELECT k.chunk_no, count(*) FROM millrace.chunk_rows(NULL::mill_test.stress, k.chunk_no);
+                    -- Some are slow, a few too slow.
+                    IF random() < 0.05 THEN
+                        PERFORM pg_sleep(random() * 0.5 + CASE WHEN random() < 0.1 THEN 3 ELSE 0 END);
+                    END IF;
+                    PERFORM millrace.ack('stress', 'c', k.chunk_no, k.token);
+                    -- A transaction that stays open after its ack holds up nobody.
+                    IF random() < 0.1 AND NOT k.redelivered THEN
+                        PERFORM pg_sleep(random() * 0.2);
+                    END IF;
+                END IF;
+            EXCEPTION WHEN SQLSTATE 'MR001' OR SQLSTATE 'MR002' THEN
+                INSERT INTO mill_test.lost (code) VALUES (SQLSTATE);
+            END;
+            COMMIT;
+        END IF;
+    END LOOP;
+END
+$$;
