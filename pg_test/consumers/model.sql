@@ -131,7 +131,7 @@ BEGIN
             SELECT greatest(p.head - (random() * 20)::int, 0) INTO open FROM millrace.position p JOIN millrace.pipeline l ON l.id = p.pipeline_id WHERE l.name = 'model';
             INSERT INTO mill_test.old_token
             SELECT x.stream, x.consumer, x.chunk_no, x.token FROM mill_test.held x
-            WHERE (x.stream, x.consumer) = (target.stream, target.consumer) AND (x.chunk_no > open OR x.state = 'leased');
+            WHERE (x.stream, x.consumer) = (target.stream, target.consumer) AND (x.chunk_no > open OR x.state = 'leased') AND x.token IS NOT NULL;
             through := (SELECT c.acked_through FROM millrace.consumer c WHERE c.id = target.id);
             PERFORM millrace.seek(target.stream, target.consumer, open + 1, force => true);
             DELETE FROM mill_test.held x WHERE (x.stream, x.consumer) = (target.stream, target.consumer) AND x.chunk_no > open;

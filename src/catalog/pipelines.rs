@@ -44,9 +44,8 @@ pub fn lock(name: &str) -> Result<Pipeline> {
 }
 
 /// As of now, whatever an earlier look saw.
-pub fn is_active(id: i32) -> Result<bool> {
-    let state: Option<String> = spi::value("SELECT state FROM millrace.pipeline WHERE id = $1", vec![id.into()])?;
-    Ok(state.as_deref() == Some("active"))
+pub fn by_id_now(id: i32) -> Result<Option<Pipeline>> {
+    Ok(spi::query(&format!("{DEFINITION} WHERE id = $1"), vec![id.into()])?.pop())
 }
 
 /// The ids of pipelines that the worker should be running.

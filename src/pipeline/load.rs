@@ -56,15 +56,14 @@ pub fn load(
     mut landing: Landing,
 ) -> Result<Option<Sealed>> {
     transaction::run(mode, || {
-        let (position, active) = scope::catalog(|| {
+        let (position, current) = scope::catalog(|| {
             let position = pipelines::lock_position(pipeline.id)?;
-            // Asked for behind the lock, which pause takes too: once pause has returned, nothing more is loaded.
-            Ok((position, pipelines::is_active(pipeline.id)?))
+            // Asked for behind the lock, which pause and alter take too: once they have returned, nothing is loaded as before.
+            Ok((position, pipelines::by_id_now(pipeline.id)?))
         })?;
-        if !active {
-            return Err(
-                Error::new(Code::Conflict, "the pipeline was paused meanwhile").hint("Resume it with millrace.resume.")
-            );
+        if current.as_ref() != Some(pipeline) {
+            return Err(Error::new(Code::Conflict, "the pipeline was changed or paused meanwhile")
+                .hint("Nothing is lost; the work is planned again."));
         }
         if position.as_ref() != Some(&landing.planned_on) {
             return Err(Error::new(Code::Conflict, "another process sealed a chunk of this pipeline meanwhile")
