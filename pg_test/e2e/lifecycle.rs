@@ -170,6 +170,23 @@ fn alter_changes_the_tick_and_options_of_a_running_pipeline() {
 }
 
 #[test]
+fn a_worker_that_waits_for_a_distant_tick_sees_a_change_that_commits_after_its_wake_up() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("late_commit_landing");
+    let mut session = server.create_database("late_commit");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    session.execute("SELECT millrace.alter_pipeline('p', every => '1 hour')");
+    std::thread::sleep(Duration::from_secs(3));
+
+    session.execute("BEGIN");
+    session.execute("SELECT millrace.alter_pipeline('p', every => '50 ms')");
+    std::thread::sleep(Duration::from_secs(1));
+    session.execute("COMMIT");
+    land_and_wait(&mut session, &landing, "2.csv", "staging.p");
+}
+
+#[test]
 fn a_dropped_pipeline_ends_its_worker_and_keeps_its_tables_unless_told_otherwise() {
     let server = Server::shared(Preload::Yes);
     let landing = server.create_dir("drop_pipeline_landing");

@@ -15,6 +15,9 @@ use crate::pg::{bgworker, latch, memory, shmem};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
 
+/// How long a definition may have changed before a worker that waits for a distant tick takes note.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Rows of a chunk behind which it pays to give memory back.
 const MANY: i64 = 100_000;
 
@@ -26,11 +29,11 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
     memory::few_arenas();
     bgworker::begin(Some(duty.database));
     let mut failures = 0;
-    let mut name = None;
+    let mut seen = None;
     let mut runner = Runner::new(Mode::Worker, duty.pipeline);
     loop {
         let began = Instant::now();
-        let wait = match catch(|| step(&mut runner, &mut name)) {
+        let wait = match catch(|| step(&mut runner, &mut seen)) {
             Ok(Next::Again) => {
                 failures = 0;
                 Duration::ZERO
@@ -51,8 +54,24 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
             continue;
         }
         transaction::report_activity(None);
-        // A wake-up ends the sleep early, also that after a failure: resume and alter wake us.
-        latch::sleep(wait);
+        rest(&runner, wait, &seen);
+    }
+}
+
+/// Sleeps until the next tick is due, or something asks for an earlier one: a wake-up (resume and alter send one, also in the wait
+/// after a failure), or a definition that is no longer the one that was `seen` by the last tick. The latter because a wake-up may come
+/// before the change that it was sent for is committed.
+fn rest(runner: &Runner, wait: Duration, seen: &Option<Pipeline>) {
+    let until = Instant::now() + wait;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || latch::sleep(left.min(LOOK_AGAIN)) || left <= LOOK_AGAIN {
+            return;
+        }
+        let Ok(now) = catch(|| runner.look()) else { return };
+        if now.map(|(pipeline, _)| pipeline) != *seen {
+            return;
+        }
     }
 }
 
@@ -62,13 +81,13 @@ enum Next {
     End,
 }
 
-fn step(runner: &mut Runner, name: &mut Option<String>) -> Result<Next> {
+fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
     let Some((pipeline, position)) = runner.look()? else { return Ok(Next::End) };
     let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
-    if name.as_ref() != Some(&pipeline.name) {
+    if seen.as_ref().map(|p| &p.name) != Some(&pipeline.name) {
         bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
-        *name = Some(pipeline.name.clone());
     }
+    *seen = Some(pipeline.clone());
     transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
     Ok(match runner.tick_at(&pipeline, &position)? {
         Tick::Sealed(sealed) => {
