@@ -87,8 +87,15 @@ BEGIN
     INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source)
     SELECT p.id, n, 1, 0, 0, now(), '0', '{}' FROM millrace.pipeline p, generate_series(2, 100000) n WHERE p.name = 'long';
     UPDATE millrace.position SET head = 100000 FROM millrace.pipeline p WHERE p.id = pipeline_id AND p.name = 'long';
-    many := mill_test.buffers_of($q$SELECT * FROM millrace.next_chunk('long', 'slow')$q$);
+    -- The least of some: a call that comes behind an autovacuum reads catalogs anew, which is not what is asked here.
+    FOR i IN 1..10 LOOP
+        many := least(many, mill_test.buffers_of($q$SELECT * FROM millrace.next_chunk('long', 'slow')$q$));
+        PERFORM millrace.release('long', 'slow', 1);
+    END LOOP;
     ASSERT many < few + 50, format('%s buffers with few chunks, %s with many', few, many);
-    many := mill_test.buffers_of($q$SELECT * FROM millrace.next_chunk('long.rejects', 'idle')$q$);
+    many := NULL;
+    FOR i IN 1..10 LOOP
+        many := least(many, mill_test.buffers_of($q$SELECT * FROM millrace.next_chunk('long.rejects', 'idle')$q$));
+    END LOOP;
     ASSERT many < 50, format('%s buffers to find that none of many chunks has rejects', many);
 END $$;
