@@ -44,7 +44,13 @@ pub struct Runner {
     layers: publish::Layers,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
+    /// Lost races in a row.
+    conflicts: u32,
 }
+
+/// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
+/// person should see and which is no reason to spin.
+const MOST_CONFLICTS: u32 = 100;
 
 impl Runner {
     pub fn new(mode: Mode, id: i32) -> Runner {
@@ -57,6 +63,7 @@ impl Runner {
             settled: HashMap::new(),
             layers: publish::Layers::default(),
             failed: vec![],
+            conflicts: 0,
         }
     }
 
@@ -93,17 +100,20 @@ impl Runner {
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
         match self.pull(pipeline, position) {
-            Ok(Tick::Idle) => {}
+            Ok(Tick::Idle) => self.conflicts = 0,
             Ok(tick) => {
+                self.conflicts = 0;
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
                 publish::publish(self.mode, pipeline, &mut self.layers)?;
                 return Ok(tick);
             }
-            Err(e) if e.code == Code::Conflict => {
+            Err(e) if e.code == Code::Conflict && self.conflicts < MOST_CONFLICTS => {
+                self.conflicts += 1;
                 self.forget();
                 return Ok(Tick::Worked);
             }
             Err(e) => {
+                self.conflicts = 0;
                 self.forget();
                 if e.code == Code::Stopped {
                     self.stop(pipeline, position, &e)?;
@@ -119,7 +129,7 @@ impl Runner {
         transaction::run(self.mode, || {
             scope::catalog(|| {
                 let unchanged = pipelines::lock_position(pipeline.id)?.is_some_and(|now| now.head == position.head);
-                if unchanged && pipelines::by_id(pipeline.id)?.is_some_and(|p| p.is_active()) {
+                if unchanged && pipelines::by_id_now(pipeline.id)?.is_some_and(|p| p.is_active()) {
                     pipelines::set_state(pipeline.id, "stopped", Some(&why.to_string()))?;
                     events::record(&pipeline.name, "pipeline_stopped", None, Some(&why.to_string()), None)?;
                 }
