@@ -52,7 +52,7 @@ install_pgrx() {
 }
 
 install_venv() {
-    local want="deltalake>=1 pyarrow"
+    local want="deltalake==1.6.6 pyarrow==26.0.1"
     [ "$(cat "$VENV/.millrace" 2>/dev/null)" = "$want" ] && return 0
     say "Making a Python venv with $want in $VENV"
     local python=/usr/bin/python3
