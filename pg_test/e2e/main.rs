@@ -15,6 +15,7 @@ mod by_run;
 mod chaos;
 mod consumers;
 mod copier;
+mod direct;
 mod expectations;
 mod invoices;
 mod lake;

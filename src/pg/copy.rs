@@ -1,7 +1,7 @@
-//! COPY FROM a buffer of this process, in binary format: rows that are decoded already go into a table by the server's own
-//! COPY, with its defaults, constraints, triggers and indexes.
+//! Loading rows that are decoded already, in COPY's binary format, with the rights of the current role: straight into tables that
+//! suit (`insert`), by the server's own COPY into all others, with their defaults, triggers and what else they have.
 //!
-//! Never fetches anything: the callback only copies bytes.
+//! Promises: the same rows and the same errors either way. Never fetches anything: COPY's callback only copies bytes.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_int, c_void};
@@ -11,7 +11,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
-use crate::pg::{condition, spi};
+use crate::pg::{condition, gucs, insert, spi};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
@@ -37,13 +37,13 @@ pub struct Violation {
     pub rules: u64,
 }
 
+/// One load that is under way.
 struct Feed {
     kept: u64,
     violations: Vec<Violation>,
-    rows: Box<dyn Rows>,
+    rows: Option<Box<dyn Rows>>,
     buffer: Vec<u8>,
     sent: usize,
-    ended: bool,
 }
 
 impl Feed {
@@ -53,11 +53,9 @@ impl Feed {
             if self.sent == self.buffer.len() {
                 self.buffer.clear();
                 self.sent = 0;
-                if self.ended {
-                    break;
-                }
-                if !self.rows.fill(&mut self.buffer) {
-                    self.ended = true;
+                let Some(rows) = &mut self.rows else { break };
+                if !rows.fill(&mut self.buffer) {
+                    self.rows = None;
                     self.buffer.extend_from_slice(TRAILER);
                 }
             }
@@ -71,11 +69,11 @@ impl Feed {
 }
 
 thread_local! {
-    /// The callback has no argument of its own; COPYs may nest (a trigger that loads), so it is a stack.
+    /// COPY's callback and a condition's function have no argument of their own; loads may nest (a trigger that loads), so it is a stack.
     static FEEDS: RefCell<Vec<Feed>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes the feed off the stack, however the COPY ends.
+/// Takes the feed off the stack, however the load ends.
 struct Feeding;
 impl Drop for Feeding {
     fn drop(&mut self) {
@@ -90,7 +88,7 @@ unsafe extern "C-unwind" fn next_bytes(buffer: *mut c_void, _least: c_int, most:
     FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map_or(0, |feed| feed.take(out))) as c_int
 }
 
-/// Notes a row for the filter of the COPY that is under way; true if the row is to be kept. Without a COPY it is nobody's.
+/// Notes a row for the filter of the load that is under way; true if the row is to be kept. Without a load it is nobody's.
 pub fn note_violation(violation: Violation) -> bool {
     FEEDS.with_borrow_mut(|feeds| {
         let Some(feed) = feeds.last_mut() else { return true };
@@ -99,12 +97,18 @@ pub fn note_violation(violation: Violation) -> bool {
     })
 }
 
-/// Loads `rows` into `columns` of `table`, with the rights of the current role. Gives what the filter found fault with.
-pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>, filter: Option<&Filter>) -> Result<Vec<Violation>> {
+/// Loads `rows` into `columns` of `table`. Gives what the filter found fault with.
+pub fn load(
+    table: Oid,
+    columns: &[String],
+    mut rows: Box<dyn Rows>,
+    filter: Option<&Filter>,
+) -> Result<Vec<Violation>> {
     refuse_row_security(table)?;
+    let names: Vec<CString> = columns.iter().map(|column| cstring(column)).collect::<Result<_>>()?;
     let kept = filter.map_or(0, |f| f.kept);
     FEEDS.with_borrow_mut(|feeds| {
-        feeds.push(Feed { kept, violations: vec![], rows, buffer: SIGNATURE.to_vec(), sent: 0, ended: false });
+        feeds.push(Feed { kept, violations: vec![], rows: None, buffer: SIGNATURE.to_vec(), sent: 0 });
     });
     let _feeding = Feeding;
     // SAFETY: the relation is opened with the lock that inserting needs and closed without releasing it, as COPY does. Lists and
@@ -122,28 +126,49 @@ pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>, filter: Option<
         );
         let entry = (*item).p_rte;
         (*entry).requiredPerms = pg_sys::ACL_INSERT;
-        let mut names: *mut pg_sys::List = std::ptr::null_mut();
-        for column in columns {
-            let name = cstring(column)?;
-            let number = pg_sys::get_attnum(table, name.as_ptr());
-            if number > 0 {
-                (*entry).insertedCols = pg_sys::bms_add_member(
-                    (*entry).insertedCols,
-                    i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber,
-                );
-            }
-            names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
+        let attributes: Vec<i16> = names.iter().map(|name| pg_sys::get_attnum(table, name.as_ptr())).collect();
+        for number in attributes.iter().filter(|number| **number > 0) {
+            let member = i32::from(*number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            (*entry).insertedCols = pg_sys::bms_add_member((*entry).insertedCols, member);
         }
         let condition = match filter {
             Some(filter) => condition::prepare(state, item, &filter.condition)?,
             None => std::ptr::null_mut(),
         };
         pg_sys::ExecCheckRTPerms((*state).p_rtable, true);
-        let format = pg_sys::makeDefElem(
-            pg_sys::pstrdup(c"format".as_ptr()),
-            pg_sys::makeString(pg_sys::pstrdup(c"binary".as_ptr())).cast(),
-            -1,
-        );
+        if gucs::direct_load() && insert::suits(relation, &attributes) {
+            insert::load(state, relation, &attributes, condition, rows.as_mut())?;
+        } else {
+            FEEDS.with_borrow_mut(|feeds| {
+                if let Some(feed) = feeds.last_mut() {
+                    feed.rows = Some(rows);
+                }
+            });
+            copy(state, relation, &names, condition);
+        }
+        pg_sys::free_parsestate(state);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        // Later statements of this transaction must see the rows.
+        pg_sys::CommandCounterIncrement();
+    }
+    Ok(FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)).unwrap_or_default()))
+}
+
+/// COPY table (names) FROM the feed WHERE condition.
+///
+/// SAFETY: the state holds the open relation's range table entry, and the condition was prepared with it.
+unsafe fn copy(
+    state: *mut pg_sys::ParseState,
+    relation: pg_sys::Relation,
+    names: &[CString],
+    condition: *mut pg_sys::Node,
+) {
+    // SAFETY: as promised by the caller; strings and lists are palloc'ed copies.
+    unsafe {
+        let word = |text: &std::ffi::CStr| pg_sys::makeString(pg_sys::pstrdup(text.as_ptr()));
+        let columns =
+            names.iter().fold(std::ptr::null_mut(), |list, name| pg_sys::lappend(list, word(name.as_c_str()).cast()));
+        let format = pg_sys::makeDefElem(pg_sys::pstrdup(c"format".as_ptr()), word(c"binary").cast(), -1);
         let options = pg_sys::lappend(std::ptr::null_mut(), format.cast());
         let copy = pg_sys::BeginCopyFrom(
             state,
@@ -152,17 +177,12 @@ pub fn load(table: Oid, columns: &[String], rows: Box<dyn Rows>, filter: Option<
             std::ptr::null(),
             false,
             Some(next_bytes),
-            names,
+            columns,
             options,
         );
         pg_sys::CopyFrom(copy);
         pg_sys::EndCopyFrom(copy);
-        pg_sys::free_parsestate(state);
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
-        // Later statements of this transaction must see the rows.
-        pg_sys::CommandCounterIncrement();
     }
-    Ok(FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)).unwrap_or_default()))
 }
 
 fn cstring(text: &str) -> Result<CString> {

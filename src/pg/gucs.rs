@@ -6,11 +6,17 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(256);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
+static DIRECT_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static NETWORK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 
 /// Megabytes that one pipeline may use for rows on their way.
 pub fn work_mem_bytes() -> u64 {
     WORK_MEM.get() as u64 * 1024 * 1024
+}
+
+/// Whether rows may go into plain tables without COPY.
+pub fn direct_load() -> bool {
+    DIRECT_LOAD.get()
 }
 
 pub fn max_workers() -> usize {
@@ -60,6 +66,14 @@ pub fn define() {
         &MAX_WORKERS,
         (1, 128),
         GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"millrace.direct_load",
+        c"Insert rows straight into plain staging tables, without the machinery of COPY.",
+        c"Both ways give the same rows; this one is faster. Tables with triggers, generated columns and the like are COPY's anyway.",
+        &DIRECT_LOAD,
+        GucContext::Userset,
         GucFlags::default(),
     );
     // SAFETY: the prefix is a static string; the call only records it.
