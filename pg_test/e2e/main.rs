@@ -25,6 +25,7 @@ mod outsider;
 mod requeue;
 mod retail;
 mod rights;
+mod seeing;
 mod server;
 mod simulate;
 mod sql;

@@ -46,6 +46,10 @@ CREATE TABLE millrace.chunk (
     source         jsonb NOT NULL,               -- {"raw_version": n, "files": [{"path", "etag", "size", "first_row_no", "first_record", "records"}]}
     dropped_count  bigint NOT NULL DEFAULT 0,    -- rows that expectations left out
     requeued_count bigint NOT NULL DEFAULT 0,    -- of the rows, those that had been rejects
+    timings        jsonb NOT NULL DEFAULT '{}',  -- milliseconds: listing, reading, landing, loading; lag: from the oldest file's last change to the seal
+    rows_total     bigint NOT NULL DEFAULT 0,    -- of this chunk and all before: what was loaded in any span is one subtraction
+    rejects_total  bigint NOT NULL DEFAULT 0,
+    bytes_total    bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 

@@ -8,6 +8,7 @@ mod expectation;
 mod look;
 mod pipeline;
 mod schema;
+mod seeing;
 mod servers;
 mod tools;
 

@@ -38,6 +38,20 @@ pub fn enqueue(pipeline_id: i32, chunk_no: i64) -> Result<u64> {
     )
 }
 
+/// A published layer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Layer {
+    pub layer: String,
+    pub location: String,
+}
+
+pub fn of_pipeline(pipeline_id: i32) -> Result<Vec<Layer>> {
+    spi::query(
+        "SELECT layer, location FROM millrace.layer WHERE pipeline_id = $1 ORDER BY layer",
+        vec![pipeline_id.into()],
+    )
+}
+
 /// Chunks that wait to be published to one layer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Pending {

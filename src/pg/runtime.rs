@@ -40,6 +40,24 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Shows in pg_stat_activity that the process waits for something outside the server.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Waiting {
+        // SAFETY: writes a number to this process's own entry.
+        unsafe { pgrx::pg_sys::pgstat_report_wait_start(pgrx::pg_sys::PG_WAIT_EXTENSION) };
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pgrx::pg_sys::pgstat_report_wait_end() };
+    }
+}
+
 /// Runs `future` on the runtime's threads and waits for it, answering interrupts meanwhile.
 /// The future must not touch Postgres.
 pub fn wait<T, F>(future: F) -> Result<T>
@@ -53,6 +71,7 @@ where
         let _ = sender.send(future.await);
     });
     let _guard = AbortOnDrop(task.abort_handle());
+    let _waiting = Waiting::begin();
     loop {
         match receiver.recv_timeout(Duration::from_millis(20)) {
             Ok(answer) => return answer,

@@ -18,6 +18,7 @@ use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
 use crate::pg::copy::{self, Filter, Violation};
 use crate::pg::input::Reader;
+use crate::pg::progress::{self, Phase};
 use crate::pg::relation::{self, Relation};
 use crate::pg::subtransaction;
 use crate::pg::transaction::{self, Mode};
@@ -55,6 +56,7 @@ pub fn load(
     dialect: &Dialect,
     mut landing: Landing,
 ) -> Result<Option<Sealed>> {
+    progress::phase(Phase::Loading);
     transaction::run(mode, || {
         let (position, current) = scope::catalog(|| {
             let position = pipelines::lock_position(pipeline.id)?;
@@ -153,6 +155,7 @@ fn record(
             bytes: landing.read.bytes as i64,
             duration_ms: landing.started.elapsed().as_millis() as i64,
             source: &source,
+            timings: &timings(landing),
         })?;
         layers::enqueue(pipeline.id, sealed.chunk_no)?;
         chunks::announce(&names::channel(&pipeline.name), sealed.chunk_no)?;
@@ -166,6 +169,17 @@ fn record(
         pipelines::clear_failures(pipeline.id)?;
     }
     Ok(())
+}
+
+/// Milliseconds of each hop, and how long the oldest of the files had waited: `lag`.
+fn timings(landing: &Landing) -> serde_json::Value {
+    let mut timings: serde_json::Map<String, serde_json::Value> =
+        progress::spent().into_iter().map(|(phase, ms)| (phase.to_string(), json!(ms))).collect();
+    if let Some(oldest) = landing.read.modified.iter().flatten().min() {
+        let lag = chrono::Utc::now().timestamp_micros().saturating_sub(*oldest);
+        timings.insert("lag".into(), json!(lag.max(0) as f64 / 1_000.0));
+    }
+    timings.into()
 }
 
 /// Notes a file that could not be read.

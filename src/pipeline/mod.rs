@@ -11,6 +11,7 @@ pub mod land;
 pub mod load;
 pub mod look;
 pub mod publish;
+pub mod reach;
 pub mod read;
 pub mod rejects;
 pub mod requeue;

@@ -22,6 +22,7 @@ use crate::model::landing::MANIFEST_KEY;
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
+use crate::pg::progress::{self, Phase};
 use crate::pg::relation;
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{rows, runtime, spi};
@@ -38,6 +39,9 @@ pub struct Layers(HashMap<String, (Credentials, Table)>);
 pub fn publish(mode: Mode, pipeline: &Pipeline, open: &mut Layers) -> Result<bool> {
     let waiting = transaction::run(mode, || scope::catalog(|| layers::pending(pipeline.id, MOST_ROWS)))?;
     let mut worked = false;
+    if waiting.iter().any(|p| p.due) {
+        progress::phase(Phase::Publishing);
+    }
     for pending in waiting.into_iter().filter(|p| p.due) {
         match publish_layer(mode, pipeline, &pending, open) {
             Ok(()) => worked = true,

@@ -14,6 +14,7 @@ use crate::lake::store::Dir;
 use crate::model::landing::Part;
 use crate::model::options::Options;
 use crate::model::{Code, Error, Result};
+use crate::pg::progress;
 use crate::pipeline::columns::{Match, StagingColumn, match_header};
 
 /// Records that become one batch.
@@ -157,6 +158,7 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Content, out: &mut Re
         done: !full,
         columns: reader.reader.header().map(<[String]>::to_vec).unwrap_or_default(),
     });
+    progress::file_done();
     out.modified.push(Some(file.modified.timestamp_micros()));
     Ok(())
 }
@@ -200,6 +202,7 @@ impl FileReader {
             let rows = batch.rows() as u64;
             out.bytes += batch.end_byte - self.end_byte;
             out.records += rows;
+            progress::read(rows, batch.end_byte - self.end_byte);
             self.end_byte = batch.end_byte;
             self.records += rows;
             let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.dialect);

@@ -277,6 +277,7 @@ fn seal(
             bytes: again.bytes as i64,
             duration_ms: started.elapsed().as_millis() as i64,
             source: &json!({ "files": [], "requeued": loaded }),
+            timings: &json!({}),
         })?;
         expectations::record(pipeline.id, chunk_no, &verdict.outcomes(&rules))?;
         layers::enqueue(pipeline.id, chunk_no)?;

@@ -14,6 +14,7 @@ use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
+use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
 use crate::pipeline::columns::{StagingColumn, staging_columns};
@@ -52,8 +53,15 @@ pub struct Runner {
 /// person should see and which is no reason to spin.
 const MOST_CONFLICTS: u32 = 100;
 
+impl Drop for Runner {
+    fn drop(&mut self) {
+        progress::end();
+    }
+}
+
 impl Runner {
     pub fn new(mode: Mode, id: i32) -> Runner {
+        progress::begin(id);
         Runner {
             mode,
             id,
@@ -99,6 +107,8 @@ impl Runner {
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
+        progress::phase(Phase::Listing);
+        progress::next_chunk();
         match self.pull(pipeline, position) {
             Ok(Tick::Idle) => self.conflicts = 0,
             Ok(tick) => {
@@ -165,6 +175,8 @@ impl Runner {
             return Ok(Tick::Idle);
         }
         let plan = self.plan(pipeline, Some(&source))?;
+        progress::phase(Phase::Reading);
+        progress::plan(files.len(), files.iter().map(|f| f.file.size.saturating_sub(f.from_byte)).sum());
         let columns = plan.columns.clone();
         let dialect = plan.dialect.clone();
         let read = runtime::wait(read::read(plan, files))?;
@@ -182,6 +194,7 @@ impl Runner {
     ) -> Result<Tick> {
         let mut raw = None;
         if pipeline.raw.is_some() && read.records > 0 {
+            progress::phase(Phase::Landing);
             let seq = position.land_seq + 1;
             let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
             let definition = pipeline.clone();
@@ -206,6 +219,7 @@ impl Runner {
         let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
         let plan = self.plan(pipeline, None)?;
         let (columns, dialect) = (plan.columns.clone(), plan.dialect.clone());
+        progress::phase(Phase::Reading);
         let definition = pipeline.clone();
         let (table, found) = runtime::wait(async move {
             let manifest = land::manifest_of(table.commit_info(version).await?, &definition)?;

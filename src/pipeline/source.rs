@@ -11,7 +11,7 @@ use crate::model::options::{OnReplaced, Order};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{gucs, runtime};
+use crate::pg::{gucs, progress, runtime};
 use crate::pipeline::read::Planned;
 use crate::pipeline::scope;
 
@@ -57,11 +57,18 @@ pub fn new_files(mode: Mode, pipeline: &Pipeline, source: &Source, settled: &mut
     }
     listed.retain(|f| settled.get(&f.path).is_none_or(|(etag, size)| *etag != f.etag || *size != f.size));
     if listed.is_empty() {
+        progress::backlog(0, 0);
         return Ok(vec![]);
     }
     let paths = listed.iter().map(|f| f.path.clone()).collect();
     let known = transaction::run(mode, || scope::catalog(|| files::known(pipeline.id, paths)))?;
     let known: HashMap<&str, &files::Known> = known.iter().map(|k| (k.path.as_str(), k)).collect();
+    let waiting = listed.iter().filter(|file| {
+        let same = |k: &&files::Known| k.etag == file.etag && k.size == file.size as i64 && k.is_settled();
+        !known.get(file.path.as_str()).is_some_and(same)
+    });
+    let (count, size) = waiting.fold((0, 0), |(count, size), file| (count + 1, size + file.size));
+    progress::backlog(count, size);
     let mut planned = Vec::new();
     let mut replaced = Vec::new();
     let mut bytes = 0;

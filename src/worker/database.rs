@@ -40,7 +40,7 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
             }
             Ok(Some(_)) => empty += 1,
             Ok(None) => return,
-            Err(e) => pgrx::log!("pg_millrace: looking for pipelines failed: {e}"),
+            Err(e) => pgrx::log!("pg_millrace: step=find_pipelines error={:?}", e.to_string()),
         }
         if empty > PATIENCE {
             return;
@@ -85,13 +85,19 @@ fn start_worker(duty: Duty, started: &mut Started) {
             started.count();
             if !bgworker::start("pipeline", "millrace_pipeline_main", slot) {
                 shmem::release(slot);
-                pgrx::log!("pg_millrace: no room for a worker; raise max_worker_processes");
+                pgrx::log!(
+                    "pg_millrace: pipeline_id={} waits_for=worker_slot hint=\"raise max_worker_processes\"",
+                    duty.pipeline
+                );
             }
         }
         Claim::Running | Claim::Leaving => {}
         Claim::Full => {
             started.count();
-            pgrx::log!("pg_millrace: pipeline={} waits: all millrace.max_workers are in use", duty.pipeline);
+            pgrx::log!(
+                "pg_millrace: pipeline_id={} waits_for=worker hint=\"all millrace.max_workers are in use\"",
+                duty.pipeline
+            );
         }
     }
 }

@@ -40,10 +40,14 @@ fn start_worker(database: u32) {
         Claim::Slot(slot) => {
             if !bgworker::start("database", "millrace_database_main", slot) {
                 shmem::release(slot);
-                pgrx::log!("pg_millrace: no room for a worker; raise max_worker_processes");
+                pgrx::log!(
+                    "pg_millrace: database={database} waits_for=worker_slot hint=\"raise max_worker_processes\""
+                );
             }
         }
         Claim::Running | Claim::Leaving => {}
-        Claim::Full => pgrx::log!("pg_millrace: all millrace.max_workers are in use"),
+        Claim::Full => {
+            pgrx::log!("pg_millrace: database={database} waits_for=worker hint=\"all millrace.max_workers are in use\"")
+        }
     }
 }

@@ -10,8 +10,10 @@ use crate::model::pipeline::Pipeline;
 use crate::model::retry::backoff;
 use crate::model::{Error, Result};
 use crate::pg::error::catch;
+use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{bgworker, latch, memory, shmem};
+use crate::pipeline::load::Sealed;
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
 
@@ -53,7 +55,7 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
             crate::pg::interrupts::check();
             continue;
         }
-        transaction::report_activity(None);
+        progress::phase(Phase::Waiting);
         rest(&runner, wait, &seen);
     }
 }
@@ -82,15 +84,22 @@ enum Next {
 }
 
 fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
+    let began = Instant::now();
     let Some((pipeline, position)) = runner.look()? else { return Ok(Next::End) };
     let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
     if seen.as_ref().map(|p| &p.name) != Some(&pipeline.name) {
         bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
+        progress::name(&pipeline.name);
     }
     *seen = Some(pipeline.clone());
-    transaction::report_activity(Some(&format!("tick of pipeline {}", pipeline.name)));
     Ok(match runner.tick_at(&pipeline, &position)? {
         Tick::Sealed(sealed) => {
+            let Sealed { chunk_no, rows, rejects, dropped } = sealed;
+            pgrx::debug1!(
+                "pg_millrace: pipeline={:?} chunk={chunk_no} rows={rows} rejects={rejects} dropped={dropped} ms={}",
+                pipeline.name,
+                began.elapsed().as_millis()
+            );
             if sealed.rows + sealed.rejects > MANY {
                 memory::give_back();
             }
@@ -108,7 +117,7 @@ fn tick_of(pipeline: &Pipeline) -> Option<Duration> {
 
 /// Notes the failure where people look; if even that fails, the server log has it.
 fn fail(pipeline_id: i32, error: &Error, failures: u32) {
-    pgrx::log!("pg_millrace: pipeline={pipeline_id} failures={failures} error={error}");
+    pgrx::log!("pg_millrace: pipeline_id={pipeline_id} failures={failures} error={:?}", error.to_string());
     let noted = transaction::run(Mode::Worker, || {
         if !scope::installed()? {
             return Ok(());
@@ -124,6 +133,6 @@ fn fail(pipeline_id: i32, error: &Error, failures: u32) {
         })
     });
     if let Err(e) = noted {
-        pgrx::log!("pg_millrace: pipeline={pipeline_id} noting the failure failed: {e}");
+        pgrx::log!("pg_millrace: pipeline_id={pipeline_id} step=note_failure error={:?}", e.to_string());
     }
 }
