@@ -15,6 +15,7 @@ pub mod error;
 pub mod listing;
 mod local;
 pub mod parquet_file;
+pub mod parquet_rows;
 pub mod reading;
 pub mod server_options;
 pub mod store;

@@ -42,12 +42,27 @@ impl ParquetFile {
         ParquetFile { dir: dir.clone(), path: path.to_owned(), size, etag: None }
     }
 
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The location as text for messages.
+    pub fn place(&self) -> String {
+        self.dir.place_of(&self.path)
+    }
+
+    /// Refuses what is too short to have a footer.
+    pub(super) fn check_size(&self) -> Result<()> {
+        if self.size < 12 {
+            return Err(place_error(Code::Corrupt, "file is too short for a Parquet file", &self.place()));
+        }
+        Ok(())
+    }
+
     /// Reads the footer, and is ready to read rows.
     pub async fn open(self) -> Result<ParquetRecordBatchStreamBuilder<ParquetFile>> {
-        let place = self.dir.place_of(&self.path);
-        if self.size < 12 {
-            return Err(place_error(Code::Corrupt, "file is too short for a Parquet file", &place));
-        }
+        self.check_size()?;
+        let place = self.place();
         ParquetRecordBatchStreamBuilder::new(self).await.map_err(|e| format_error(&e, "read Parquet file", &place))
     }
 }

@@ -152,6 +152,12 @@ impl Dir {
         }
     }
 
+    /// The size of an object.
+    pub(crate) async fn size_of(&self, relative: &str) -> Result<u64> {
+        let found = self.root.head(&self.path(relative)?).await;
+        Ok(found.map_err(|e| store_error(&e, "read file", &self.place_of(relative)))?.size)
+    }
+
     /// A small object whole, or None where there is none.
     pub(crate) async fn get(&self, relative: &str) -> Result<Option<Bytes>> {
         let failed = |e: object_store::Error| store_error(&e, "read file", &self.place_of(relative));

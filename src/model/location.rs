@@ -263,7 +263,7 @@ fn encoded_byte(bytes: &[u8]) -> Option<u8> {
 }
 
 /// Undoes percent-encoding; a `%` that is not followed by two hexadecimal digits stands for itself.
-fn decode(raw: &str) -> Option<String> {
+pub fn decode(raw: &str) -> Option<String> {
     let bytes = raw.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

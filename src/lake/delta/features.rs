@@ -4,12 +4,20 @@
 //! that were not there.
 
 use super::log::{MetaData, Protocol};
+use super::mapping::Mode;
 use crate::lake::error::place_error;
 use crate::model::{Code, Error, Result};
 
-/// Features that change nothing for a reader of whole files; a deletion vector is refused where a file has one.
-const READER_FEATURES: &[&str] =
-    &["timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "deletionVectors", "columnMapping"];
+/// Features that reading takes into account.
+const READER_FEATURES: &[&str] = &[
+    "timestampNtz",
+    "v2Checkpoint",
+    "vacuumProtocolCheck",
+    "deletionVectors",
+    "columnMapping",
+    "typeWidening",
+    "typeWidening-preview",
+];
 
 /// Features that ask nothing of somebody who adds and removes whole files, once [`check_write`] has found them unused.
 const WRITER_FEATURES: &[&str] = &[
@@ -28,8 +36,8 @@ const WRITER_FEATURES: &[&str] = &[
     "inCommitTimestamp",
 ];
 
-/// Refuses a table that cannot be read rightly.
-pub(super) fn check_read(protocol: &Protocol, metadata: &MetaData, place: &str) -> Result<()> {
+/// Refuses a table that cannot be read rightly; gives the mode of column mapping in which to read it.
+pub(super) fn check_read(protocol: &Protocol, metadata: &MetaData, place: &str) -> Result<Mode> {
     let managed = |name: &&String| name.starts_with("catalogManaged") || name.starts_with("catalogOwned");
     if let Some(name) = protocol.all_features().find(managed) {
         return Err(catalog_managed(name, place));
@@ -42,16 +50,20 @@ pub(super) fn check_read(protocol: &Protocol, metadata: &MetaData, place: &str) 
         return Err(refused(format!("table needs the reader feature \"{name}\""), place)
             .hint("Drop the feature with ALTER TABLE ... DROP FEATURE, or read a copy of the table without it."));
     }
-    match metadata.property("delta.columnMapping.mode") {
-        None | Some("none") => Ok(()),
-        Some(mode) => Err(refused(format!("table uses the feature \"columnMapping\" in mode \"{mode}\""), place)
+    match Mode::of(metadata) {
+        Some(mode) => Ok(mode),
+        None => Err(refused("table uses a mode of column mapping that is not known".into(), place)
             .hint("Read a copy of the table that was written without column mapping.")),
     }
 }
 
 /// Refuses a table that cannot be written rightly.
 pub(super) fn check_write(protocol: &Protocol, metadata: &MetaData, place: &str) -> Result<()> {
-    check_read(protocol, metadata, place)?;
+    let mode = check_read(protocol, metadata, place)?;
+    if mode != Mode::None {
+        return Err(refused("table uses the feature \"columnMapping\"".into(), place)
+            .hint("Write to a table without column mapping."));
+    }
     if protocol.min_writer_version > 7 {
         return Err(refused(format!("table needs writer version {}", protocol.min_writer_version), place));
     }
@@ -92,7 +104,13 @@ pub(super) fn check_overwrite(metadata: &MetaData, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// The error for a file of the table that has a deletion vector.
+/// The error for something that the log names and that is not below the table's directory.
+pub(super) fn outside(what: &str, place: &str) -> Error {
+    refused(format!("{what} lies outside of it"), place)
+        .hint("Shallow clones are not supported; read a deep copy of the table.")
+}
+
+/// The error for a file that cannot be rewritten because a part of it is deleted.
 pub(super) fn deletion_vector(file: &str, place: &str) -> Error {
     refused(format!("a file of the table has a deletion vector (feature \"deletionVectors\"), file {file}"), place)
         .hint("Run REORG TABLE ... APPLY (PURGE) on the table and switch deletion vectors off.")

@@ -8,8 +8,8 @@ use deltalake::kernel::Add;
 use futures::stream::{BoxStream, TryStreamExt};
 use serde_json::json;
 
-use super::log::{entry_name, parse_entry, row_count};
-use super::rows::{Source, VersionReader};
+use super::log::{entry_name, parse_entry};
+use super::rows::{DataFile, Source, VersionReader};
 use super::{CHECKPOINT_EVERY, KERNEL, Table, features, snapshot};
 use crate::lake::error::{delta_error, format_error, place_error};
 use crate::model::{Code, Result};
@@ -23,7 +23,7 @@ impl Table {
             place_error(Code::Gap, format!("version {version} is not in the log of the Delta table"), &place)
                 .hint("The entry was cleaned up before it was read. Start the pipeline anew from a version that is still there.")
         })?;
-        VersionReader::new(version, self.source(), parse_entry(&bytes, &place)?)
+        VersionReader::new(self.source(), parse_entry(&bytes, &place)?)
     }
 
     /// The number of rows in the table, from the statistics of its files (and from a file itself where it has none).
@@ -31,10 +31,10 @@ impl Table {
         let source = self.source();
         let mut rows = 0;
         for add in self.read_live().await?.values() {
-            source.check(add)?;
-            rows += match row_count(add) {
+            let file = DataFile::live(add, &self.dir)?;
+            rows += match file.rows() {
                 Some(rows) => rows,
-                None => source.count(add).await?,
+                None => source.count(&file).await?,
             };
         }
         Ok(rows)
@@ -43,11 +43,12 @@ impl Table {
     /// All rows of the table, in batches of at most `batch_rows`, in no order.
     pub async fn scan(&self, batch_rows: usize) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let source = self.source();
-        let files: Vec<Add> = self.read_live().await?.into_values().collect();
-        for add in &files {
-            source.check(add)?;
-        }
-        Ok(source.batches(files, batch_rows, 0))
+        Ok(source.batches(self.data_files().await?, batch_rows, 0))
+    }
+
+    /// The files that hold the rows of this version, ordered by path.
+    pub async fn data_files(&self) -> Result<Vec<DataFile>> {
+        self.read_live().await?.values().map(|add| DataFile::live(add, &self.dir)).collect()
     }
 
     /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
@@ -74,9 +75,8 @@ impl Table {
             Some(live) => live,
             None => self.read_live().await?,
         };
-        let source = self.source();
-        for add in live.values() {
-            source.check(add)?;
+        if let Some(add) = live.values().find(|add| add.deletion_vector.is_some()) {
+            return Err(features::deletion_vector(&add.path, &self.dir.place()));
         }
         Ok(self.live.insert(live))
     }
@@ -112,7 +112,7 @@ impl Table {
         Ok(live)
     }
 
-    fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Source {
         Source { dir: self.dir.clone(), columns: self.columns.clone() }
     }
 }

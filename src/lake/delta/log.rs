@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deltalake::kernel::{Add, Remove, Transaction};
+use deltalake::kernel::{Add, AddCDCFile, Remove, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -73,6 +73,8 @@ pub(super) struct Entry {
     pub txns: Vec<Transaction>,
     pub adds: Vec<Add>,
     pub removes: Vec<Remove>,
+    /// Files of the change data feed.
+    pub feed: Vec<AddCDCFile>,
 }
 
 impl Entry {
@@ -92,6 +94,7 @@ struct Line {
     txn: Option<Transaction>,
     add: Option<Add>,
     remove: Option<Remove>,
+    cdc: Option<AddCDCFile>,
 }
 
 pub(super) fn parse_entry(bytes: &[u8], place: &str) -> Result<Entry> {
@@ -108,6 +111,7 @@ pub(super) fn parse_entry(bytes: &[u8], place: &str) -> Result<Entry> {
         entry.txns.extend(line.txn);
         entry.adds.extend(line.add);
         entry.removes.extend(line.remove);
+        entry.feed.extend(line.cdc);
     }
     Ok(entry)
 }

@@ -8,9 +8,14 @@
 
 mod commit;
 mod data;
+mod deletion;
 mod features;
 mod files;
+mod follow;
+#[cfg(test)]
+mod foreign_tests;
 mod log;
+mod mapping;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -35,7 +40,8 @@ use super::store::{Credentials, Dir};
 use crate::model::{Code, Error, Location, Result};
 
 pub use commit::Commit;
-pub use rows::VersionReader;
+pub use follow::{Changes, Follower, open_newest};
+pub use rows::{CHANGE_TYPE, DataFile, Rows, VersionReader};
 pub use schema::NAME_KEY;
 
 /// Versions from one checkpoint to the next.
@@ -148,8 +154,8 @@ impl Table {
         let protocol = serde_json::from_value(convert(serde_json::to_value(base.protocol()))?).map_err(unreadable)?;
         let metadata: MetaData =
             serde_json::from_value(convert(serde_json::to_value(base.metadata()))?).map_err(unreadable)?;
-        features::check_read(&protocol, &metadata, &dir.place())?;
-        let columns = Columns::from_delta(&metadata.schema_string, &metadata.partition_columns)?;
+        let mode = features::check_read(&protocol, &metadata, &dir.place())?;
+        let columns = Columns::from_delta(&metadata.schema_string, &metadata.partition_columns, mode)?;
         Ok(Table {
             dir,
             log_store,
@@ -267,8 +273,9 @@ impl Table {
         if entry.protocol.is_some() || entry.metadata.is_some() {
             let protocol = entry.protocol.unwrap_or_else(|| self.protocol.clone());
             let metadata = entry.metadata.unwrap_or_else(|| self.metadata.clone());
-            features::check_read(&protocol, &metadata, &self.dir.place())?;
-            self.columns = Arc::new(Columns::from_delta(&metadata.schema_string, &metadata.partition_columns)?);
+            let mode = features::check_read(&protocol, &metadata, &self.dir.place())?;
+            let columns = Columns::from_delta(&metadata.schema_string, &metadata.partition_columns, mode)?;
+            self.columns = Arc::new(columns);
             (self.protocol, self.metadata) = (protocol, metadata);
         }
         self.txns.extend(entry.txns.into_iter().map(|txn| (txn.app_id, txn.version)));

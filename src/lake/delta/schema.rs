@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType as ArrowType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{DataType, MetadataValue, StructField, StructType};
 
+use super::mapping::Mode;
 use crate::model::{Code, Error, Result};
 
 /// The key of a field's metadata that holds the name which could not be stored.
@@ -32,14 +33,24 @@ pub(super) struct Columns {
     pub stored: SchemaRef,
     /// Stored names.
     pub partition_by: Vec<String>,
+    pub mode: Mode,
 }
 
 impl Columns {
-    pub fn from_delta(schema_string: &str, partition_by: &[String]) -> Result<Columns> {
+    pub fn from_delta(schema_string: &str, partition_by: &[String], mode: Mode) -> Result<Columns> {
         let schema: StructType = serde_json::from_str(schema_string).map_err(|e| {
             Error::new(Code::Corrupt, "cannot read the schema of the Delta table").detail(e.to_string())
         })?;
-        Columns::new(schema.fields().cloned().collect(), partition_by.to_vec())
+        Ok(Columns { mode, ..Columns::new(schema.fields().cloned().collect(), partition_by.to_vec())? })
+    }
+
+    pub fn fields(&self) -> &[StructField] {
+        &self.fields
+    }
+
+    /// For each column its place among those of a file.
+    pub fn stored_places(&self, file: &Fields) -> Vec<Option<usize>> {
+        self.fields.iter().map(|field| self.mode.find(field, file)).collect()
     }
 
     pub fn create(schema: &Schema, partition_by: &[String]) -> Result<Columns> {
@@ -83,6 +94,7 @@ impl Columns {
             schema: Arc::new(Schema::new(logical)),
             stored: Arc::new(Schema::new(stored)),
             partition_by,
+            mode: Mode::None,
         })
     }
 
@@ -115,7 +127,7 @@ impl Columns {
         if fields.len() == self.fields.len() {
             return Ok(None);
         }
-        Columns::new(fields, self.partition_by.clone()).map(Some)
+        Ok(Some(Columns { mode: self.mode, ..Columns::new(fields, self.partition_by.clone())? }))
     }
 
     /// The schema as the Delta log holds it.
@@ -281,7 +293,7 @@ mod tests {
         let users = ["id", "ID", "Total Amount", "total_amount", "a=b;c", ""];
         let made = columns(&users);
         assert_eq!(names(&made.stored), ["id", "ID_2", "Total_Amount", "total_amount_2", "a_b_c", "_"]);
-        let read = Columns::from_delta(&made.to_delta().unwrap(), &[]).unwrap();
+        let read = Columns::from_delta(&made.to_delta().unwrap(), &[], Mode::None).unwrap();
         assert_eq!(names(&read.schema), users);
         assert_eq!(names(&read.stored), names(&made.stored));
     }
