@@ -69,7 +69,7 @@ BEGIN
         ($q$SELECT millrace.create_consumer('create_full', 'x', '99999999999999999999999')$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', 'tomorrow')$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', '2020-13-01')$q$, '22023'),
-        ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'keyed')$q$, '0A000'),
+        ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'keyed')$q$, '22004'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', max_in_flight => 2)$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', claim => 'session')$q$, '22023'),
         ($q$SELECT millrace.create_consumer('create_full', 'x', mode => 'pool', max_in_flight => 0)$q$, '22023'),
@@ -100,12 +100,17 @@ BEGIN
     ASSERT wrong IS NULL, wrong;
 END $$;
 
--- An aggregate's stream is refused by name, not as unknown.
+-- An aggregate has a stream of its own, which goes with it.
 INSERT INTO millrace.aggregate (pipeline_id, name, query, view_name, state_table, plan)
 SELECT id, 'totals', 'SELECT', staging, staging, '{}' FROM millrace.pipeline WHERE name = 'create_full';
 DO $$ BEGIN
-    ASSERT mill_test.sqlstate_of($q$SELECT millrace.create_consumer('create_full.totals', 'x')$q$) = '0A000';
-    ASSERT mill_test.sqlstate_of($q$SELECT * FROM millrace.next_chunk('create_full.totals', 'x')$q$) = '0A000';
+    PERFORM millrace.create_consumer('create_full.totals', 'x');
+    ASSERT (SELECT chunk_no FROM millrace.next_chunk('create_full.totals', 'x')) = 1;
+    ASSERT mill_test.sqlstate_of($q$SELECT millrace.split('create_full.totals', 'x', 1)$q$) = '0A000';
+    ASSERT mill_test.sqlstate_of($q$SELECT millrace.reject_rows('create_full.totals', 'x', 1, '{1}', 'bad')$q$) = '0A000';
+    ASSERT mill_test.sqlstate_of($q$SELECT millrace.create_consumer('create_full.totals', 'k', mode => 'keyed', slots => 2, key => 'amount')$q$) = '22023';
+    DELETE FROM millrace.aggregate WHERE name = 'totals';
+    ASSERT mill_test.sqlstate_of($q$SELECT * FROM millrace.next_chunk('create_full.totals', 'x')$q$) = '42704';
 END $$;
 
 -- drop_consumer refuses a running lease, unless forced; then the worker's ack fails, also under a new consumer of that name.

@@ -59,10 +59,29 @@ fn a_monitor_looks_and_does_not_touch() {
 }
 
 #[test]
+fn a_role_that_may_read_a_view_alone_consumes_through_it() {
+    let (server, mut session, _landing) = database("rights_view");
+    session.execute(
+        "CREATE VIEW staging.p_seen AS SELECT id * 10 AS tens, _chunk_no FROM staging.p;
+         GRANT USAGE ON SCHEMA staging TO rights_view_consumer; GRANT SELECT ON staging.p_seen TO rights_view_consumer;
+         SELECT millrace.grant_stream('p', 'rights_view_consumer')",
+    );
+    let mut consumer = server.session_as("rights_view", "rights_view_consumer");
+    assert_eq!(consumer.value("SELECT chunk_no FROM millrace.next_chunk('p', 'c')"), "1");
+    consumer.raises("SELECT * FROM millrace.chunk_rows(NULL::staging.p, 1, 'p', 'c')", "42501");
+    assert_eq!(consumer.value("SELECT tens FROM millrace.chunk_rows(NULL::staging.p_seen, 1, 'p', 'c')"), "10");
+    assert_eq!(consumer.value("SELECT millrace.ack('p', 'c', 1)"), "acked");
+    session.execute("SELECT millrace.revoke_stream('p', 'rights_view_consumer')");
+    consumer.refused("SELECT * FROM millrace.next_chunk('p', 'c')", "42501");
+}
+
+#[test]
 fn a_consumer_consumes_and_does_not_define() {
     let (server, mut session, _landing) = database("rights_consumer");
     session.execute("GRANT USAGE ON SCHEMA staging TO rights_consumer_consumer; GRANT SELECT ON staging.p TO rights_consumer_consumer");
     let mut consumer = server.session_as("rights_consumer", "rights_consumer_consumer");
+    consumer.refused("SELECT * FROM millrace.next_chunk('p', 'c')", "42501");
+    session.execute("SELECT millrace.grant_stream('p', 'rights_consumer_consumer')");
     assert_eq!(consumer.value("SELECT chunk_no FROM millrace.next_chunk('p', 'c')"), "1");
     assert_eq!(consumer.value("SELECT id FROM millrace.chunk_rows(NULL::staging.p, 1)"), "1");
     assert_eq!(consumer.value("SELECT millrace.ack('p', 'c', 1)"), "acked");

@@ -32,7 +32,10 @@ CREATE TABLE millrace.position (
     last_error_at  timestamptz,
     failures       integer NOT NULL DEFAULT 0,
     retry_at       timestamptz,
-    accepted       bigint                        -- chunk that somebody has let through, whatever is rejected of it
+    accepted       bigint,                       -- chunk that somebody has let through, whatever is rejected of it
+    kept_from      bigint NOT NULL DEFAULT 1,    -- the first chunk whose rows retention has left; those of all after it are there
+    throttled_by   text,                         -- why loading is held back; NULL: it is not
+    throttled_since timestamptz
 ) WITH (fillfactor = 20);
 
 CREATE TABLE millrace.chunk (
@@ -50,6 +53,7 @@ CREATE TABLE millrace.chunk (
     rows_total     bigint NOT NULL DEFAULT 0,    -- of this chunk and all before: what was loaded in any span is one subtraction
     rejects_total  bigint NOT NULL DEFAULT 0,
     bytes_total    bigint NOT NULL DEFAULT 0,
+    generation     integer NOT NULL DEFAULT 0,   -- 0: as it landed; else the number of the backfill that brought it
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 

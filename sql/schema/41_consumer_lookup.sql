@@ -2,30 +2,13 @@
 -- Names that begin with an underscore are internal: no role but the owner may call them.
 
 CREATE FUNCTION millrace._this_session() RETURNS text
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    started timestamptz;
-BEGIN
-    -- A pid comes back after a while; together with the start of its backend it does not.
-    SELECT a.backend_start INTO started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a;
-    IF started IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = 'this session cannot be told from others',
-            DETAIL = 'The start time of the backend is not known.',
-            HINT = 'Pass worker to next_chunk, and the token it returns to ack, nack, release and extend.';
-    END IF;
-    RETURN pg_catalog.pg_backend_pid()::text || '@' || pg_catalog.to_char(started AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS.US"Z"');
-END
-$$;
+LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'this_session_wrapper';
 COMMENT ON FUNCTION millrace._this_session() IS
-    'Internal. Id of the calling session: backend pid and start of the backend; the default worker.';
+    'Internal. Id of the calling session: backend pid and start of the backend, for a pid comes back after a while; the default worker.';
 REVOKE ALL ON FUNCTION millrace._this_session() FROM PUBLIC;
 
 CREATE FUNCTION millrace._refuse_null(argument text, is_null boolean) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF is_null THEN
@@ -40,7 +23,6 @@ REVOKE ALL ON FUNCTION millrace._refuse_null(text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION millrace._refuse_argument(argument text, problem text, hint text) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
@@ -52,9 +34,8 @@ COMMENT ON FUNCTION millrace._refuse_argument(text, text, text) IS
     'Internal. Raises 22023 for an argument with a value that cannot be used.';
 REVOKE ALL ON FUNCTION millrace._refuse_argument(text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION millrace._resolve_stream(stream text, OUT pipeline_id integer, OUT layer text)
+CREATE FUNCTION millrace._resolve_stream(stream text, OUT pipeline_id integer, OUT layer text, OUT aggregate_id integer)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     dot      integer;
@@ -72,33 +53,31 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),
             DETAIL = pg_catalog.format('There is no pipeline "%s".', pipeline),
-            HINT = 'SELECT * FROM millrace.pipelines lists the pipelines; each has the streams "<pipeline>" (clean rows) and "<pipeline>.rejects".';
+            HINT = 'SELECT * FROM millrace.pipelines lists the pipelines; each has the streams "<pipeline>" (clean rows), "<pipeline>.rejects" and "<pipeline>.<aggregate>".';
     END IF;
 
     IF part IS NULL THEN
         layer := 'rows';
     ELSIF part = 'rejects' THEN
         layer := 'rejects';
-    ELSIF EXISTS (SELECT FROM millrace.aggregate a WHERE a.pipeline_id = _resolve_stream.pipeline_id AND a.name = part) THEN
-        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
-            MESSAGE = pg_catalog.format('the changes of aggregate "%s" cannot be consumed', part),
-            DETAIL = pg_catalog.format('Pipeline "%1$s" hands out the streams "%1$s" and "%1$s.rejects".', pipeline),
-            HINT = pg_catalog.format('Consume "%s" and read the aggregate''s view for the groups that its chunks touch.', pipeline);
     ELSE
+        SELECT a.id INTO aggregate_id FROM millrace.aggregate a WHERE a.pipeline_id = _resolve_stream.pipeline_id AND a.name = part;
+        layer := 'aggregate';
+    END IF;
+    IF layer = 'aggregate' AND aggregate_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),
             DETAIL = pg_catalog.format('Pipeline "%s" has neither a stream nor an aggregate "%s".', pipeline, part),
-            HINT = pg_catalog.format('Its streams are "%1$s" (clean rows) and "%1$s.rejects".', pipeline);
+            HINT = pg_catalog.format('Its streams are "%1$s" (clean rows), "%1$s.rejects", and "%1$s.<aggregate>" for the changes of each aggregate.', pipeline);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION millrace._resolve_stream(text) IS
-    'Internal. Pipeline and layer of a stream''s name; raises 42704 for an unknown one, 0A000 for an aggregate.';
+    'Internal. Pipeline and layer of a stream''s name; raises 42704 for an unknown one.';
 REVOKE ALL ON FUNCTION millrace._resolve_stream(text) FROM PUBLIC;
 
 CREATE FUNCTION millrace._no_such_consumer(stream text, consumer text) RETURNS void
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM millrace._resolve_stream(stream);
@@ -114,30 +93,41 @@ REVOKE ALL ON FUNCTION millrace._no_such_consumer(text, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace._lock_consumer(stream text, consumer text) RETURNS millrace.consumer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     c millrace.consumer;
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(millrace._pool_key(k.id, 'all', 0)) FROM millrace.consumer k
-    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped' AND k.mode = 'pool';
+    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL AND k.mode = 'pool';
     SELECT k.* INTO c FROM millrace.consumer k
-    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped'
+    WHERE k.stream = _lock_consumer.stream AND k.name = _lock_consumer.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL
     FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM millrace._no_such_consumer(stream, consumer);
+    END IF;
+    PERFORM millrace._may_consume(c);
+    -- Workers lock one slot and nothing else.
+    IF c.mode = 'keyed' THEN
+        PERFORM FROM millrace.consumer k WHERE k.parent_id = c.id ORDER BY k.id FOR UPDATE;
     END IF;
     RETURN c;
 END
 $$;
 COMMENT ON FUNCTION millrace._lock_consumer(text, text) IS
-    'Internal. The consumer''s row, locked to the end of the transaction; waits for whoever has it. For a pool: no worker claims or answers meanwhile.';
+    'Internal. The consumer''s row, with those of its slots, locked to the end of the transaction; waits for whoever has it. For a pool: no worker claims or answers meanwhile.';
 REVOKE ALL ON FUNCTION millrace._lock_consumer(text, text) FROM PUBLIC;
+
+CREATE FUNCTION millrace._cursors(c millrace.consumer) RETURNS SETOF millrace.consumer
+LANGUAGE sql STABLE
+AS $$
+    SELECT k.* FROM millrace.consumer k WHERE CASE c.mode WHEN 'keyed' THEN k.parent_id = c.id ELSE k.id = c.id END ORDER BY k.id
+$$;
+COMMENT ON FUNCTION millrace._cursors(millrace.consumer) IS
+    'Internal. The rows that have the positions of a consumer: of a keyed one its slots, else itself.';
+REVOKE ALL ON FUNCTION millrace._cursors(millrace.consumer) FROM PUBLIC;
 
 CREATE FUNCTION millrace._note(c millrace.consumer, kind text, message text, detail jsonb) RETURNS void
 LANGUAGE sql
-SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO millrace.event (pipeline, kind, subject, message, detail)
     SELECT p.name, kind, c.stream || '/' || c.name, message, pg_catalog.jsonb_strip_nulls(detail)

@@ -4,48 +4,45 @@
 -- error, never a friendly answer: the error is what makes the loser's transaction roll back, so that work done twice
 -- commits once. A lease that has run out is still good while nobody has taken the chunk over.
 
-CREATE FUNCTION millrace._lock_to_answer(stream text, consumer text) RETURNS millrace.consumer
+CREATE FUNCTION millrace._lock_to_answer(stream text, consumer text, chunk_no bigint, token uuid) RETURNS millrace.consumer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     c millrace.consumer;
 BEGIN
     SELECT k.* INTO c FROM millrace.consumer k
-    WHERE k.stream = _lock_to_answer.stream AND k.name = _lock_to_answer.consumer AND k.state <> 'dropped' AND k.mode <> 'pool'
+    WHERE k.stream = _lock_to_answer.stream AND k.name = _lock_to_answer.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL AND k.mode = 'ordered'
     FOR UPDATE;
     IF NOT FOUND THEN
-        c := millrace._pool_enter(stream, consumer);
+        SELECT k.* INTO c FROM millrace.consumer k
+        WHERE k.stream = _lock_to_answer.stream AND k.name = _lock_to_answer.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
+        c := CASE WHEN c.mode = 'keyed' THEN millrace._slot_to_answer(c, chunk_no, token) ELSE millrace._pool_enter(stream, consumer) END;
     END IF;
+    PERFORM millrace._may_consume(c);
     RETURN c;
 END
 $$;
-COMMENT ON FUNCTION millrace._lock_to_answer(text, text) IS
-    'Internal. The consumer, for one who answers: its row is locked; of a pool, only those are kept out who change the whole of it.';
-REVOKE ALL ON FUNCTION millrace._lock_to_answer(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION millrace._lock_to_answer(text, text, bigint, uuid) IS
+    'Internal. The consumer, for one who answers for a chunk: its row, or that of the slot that has the chunk, is locked; of a pool, only those are kept out who change the whole of it.';
+REVOKE ALL ON FUNCTION millrace._lock_to_answer(text, text, bigint, uuid) FROM PUBLIC;
 
-CREATE FUNCTION millrace._answered(c millrace.consumer) RETURNS void
+CREATE FUNCTION millrace._answered(c millrace.consumer, gives_back boolean) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 BEGIN
     IF c.mode = 'pool' THEN
         PERFORM millrace._pool_settle(c.id);
     ELSE
-        UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp() WHERE k.id = c.id;
+        UPDATE millrace.consumer k SET last_seen = pg_catalog.clock_timestamp(), holder = CASE WHEN NOT gives_back THEN k.holder END WHERE k.id = c.id;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION millrace._answered(millrace.consumer) IS
-    'Internal. Notes that a worker has answered, where its chunk stays open.';
-REVOKE ALL ON FUNCTION millrace._answered(millrace.consumer) FROM PUBLIC;
+COMMENT ON FUNCTION millrace._answered(millrace.consumer, boolean) IS
+    'Internal. Notes that a worker has answered, where its chunk stays open. gives_back: it has the chunk no more.';
+REVOKE ALL ON FUNCTION millrace._answered(millrace.consumer, boolean) FROM PUBLIC;
 
 CREATE FUNCTION millrace._leased(c millrace.consumer, chunk_no bigint, token uuid) RETURNS millrace.delivery
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     d       millrace.delivery;
@@ -58,7 +55,7 @@ BEGIN
     session := CASE WHEN token IS NULL THEN millrace._this_session() END;
     SELECT k.* INTO d FROM millrace.delivery k WHERE k.consumer_id = c.id AND k.chunk_no = _leased.chunk_no;
     -- A lease that is lost does not come back: who has lost it is told without waiting for whoever is at the delivery now.
-    IF c.mode = 'pool' AND d.state = 'leased' AND (token = d.token OR session = d.session) THEN
+    IF c.mode = 'pool' AND (d.state = 'leased' AND (token = d.token OR session = d.session)) THEN
         SELECT k.* INTO d FROM millrace.delivery k WHERE k.consumer_id = c.id AND k.chunk_no = _leased.chunk_no FOR UPDATE;
     END IF;
     IF d.chunk_no IS NULL THEN
@@ -68,6 +65,11 @@ BEGIN
             HINT = 'Only a chunk that next_chunk has returned can be answered. Roll back.';
     END IF;
 
+    IF token = d.acked_token THEN
+        -- A part of a split chunk; the chunk itself goes on.
+        d.state := 'acked';
+        RETURN d;
+    END IF;
     IF token = d.token OR session = d.session THEN
         IF d.state IN ('leased', 'acked') THEN
             RETURN d;
@@ -98,7 +100,6 @@ REVOKE ALL ON FUNCTION millrace._leased(millrace.consumer, bigint, uuid) FROM PU
 
 CREATE FUNCTION millrace._held(c millrace.consumer, chunk_no bigint, token uuid) RETURNS millrace.delivery
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     d millrace.delivery;
@@ -119,8 +120,6 @@ REVOKE ALL ON FUNCTION millrace._held(millrace.consumer, bigint, uuid) FROM PUBL
 
 CREATE FUNCTION millrace._closed(c millrace.consumer, closed bigint, was_open boolean) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     -- Ordered: an open delivery after the cursor is of the very chunk that is next. A chunk skipped before it was handed
@@ -148,7 +147,7 @@ BEGIN
         mark := greatest(mark, last);
     END IF;
     UPDATE millrace.consumer k
-    SET acked_through = through, closed_kept = kept, purged_through = mark, last_seen = pg_catalog.clock_timestamp(),
+    SET acked_through = through, closed_kept = kept, purged_through = mark, last_seen = pg_catalog.clock_timestamp(), holder = NULL,
         redriven = k.redriven - CASE WHEN was_open AND behind THEN 1 ELSE 0 END
     WHERE k.id = c.id;
 END
@@ -166,10 +165,16 @@ DECLARE
     c millrace.consumer;
     d millrace.delivery;
 BEGIN
-    c := millrace._lock_to_answer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._leased(c, chunk_no, token);
     IF d.state = 'acked' THEN
         RETURN 'already_acked';
+    END IF;
+    IF d.row_to < d.rows_end THEN
+        d.state := 'acked';
+        PERFORM millrace._next_part(d);
+        PERFORM millrace._answered(c, true);
+        RETURN 'acked';
     END IF;
     UPDATE millrace.delivery u SET state = 'acked', closed_at = pg_catalog.clock_timestamp()
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
@@ -204,7 +209,7 @@ BEGIN
     IF delay < interval '0' THEN
         PERFORM millrace._refuse_argument('delay', 'must not be negative', 'Leave it out to use the consumer''s backoff.');
     END IF;
-    c := millrace._lock_to_answer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     IF c.claim = 'tx' AND token IS NULL THEN
         PERFORM millrace._claim_to_fail(c, chunk_no);
     END IF;
@@ -224,7 +229,7 @@ BEGIN
     SET state = 'retry_wait', lease_until = NULL, visible_at = pg_catalog.clock_timestamp() + pause,
         last_error = why, history = millrace._with_failure(u.history, 'nack', u, why)
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    PERFORM millrace._answered(c);
+    PERFORM millrace._answered(c, true);
     RETURN 'retry_wait';
 END
 $$;
@@ -247,11 +252,11 @@ DECLARE
     c millrace.consumer;
     d millrace.delivery;
 BEGIN
-    c := millrace._lock_to_answer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._held(c, chunk_no, token);
     UPDATE millrace.delivery u SET state = 'pending', attempt = u.attempt - 1, lease_until = NULL
     WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    PERFORM millrace._answered(c);
+    PERFORM millrace._answered(c, true);
     RETURN 'released';
 END
 $$;
@@ -275,11 +280,11 @@ BEGIN
     IF lease <= interval '0' THEN
         PERFORM millrace._refuse_argument('lease', 'must be longer than nothing', 'To give the chunk back, use millrace.release.');
     END IF;
-    c := millrace._lock_to_answer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._held(c, chunk_no, token);
     until := pg_catalog.clock_timestamp() + coalesce(lease, d.lease);
     UPDATE millrace.delivery u SET lease_until = until WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
-    PERFORM millrace._answered(c);
+    PERFORM millrace._answered(c, false);
     RETURN until;
 END
 $$;
@@ -290,3 +295,53 @@ lease: how long from now; NULL: as long as next_chunk gave.
 Returns the new end of the lease. Raises MR001 and MR002 as ack does: then stop working.';
 REVOKE ALL ON FUNCTION millrace.extend(text, text, bigint, uuid, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.extend(text, text, bigint, uuid, interval) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.split(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    c     millrace.consumer;
+    d     millrace.delivery;
+    first bigint;
+    last  bigint;
+    ends  bigint;
+BEGIN
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
+    IF c.layer = 'aggregate' THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = pg_catalog.format('chunks of stream "%s" cannot be split', stream),
+            DETAIL = 'The changes of an aggregate have no row numbers.',
+            HINT = 'Ack the chunk, or nack it.';
+    END IF;
+    d := millrace._held(c, chunk_no, token);
+    first := coalesce(d.row_from, 1);
+    last := d.row_to;
+    ends := d.rows_end;
+    IF last IS NULL THEN
+        SELECT greatest(k.row_count + k.reject_count + k.dropped_count,
+                        (SELECT pg_catalog.max((f ->> 'first_row_no')::bigint + (f ->> 'records')::bigint - 1) FROM pg_catalog.jsonb_array_elements(k.source -> 'files') f))
+        INTO last FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = d.chunk_no;
+        ends := last;
+    END IF;
+    IF last <= first THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('chunk %s of stream "%s" cannot be split further', d.chunk_no, stream),
+            DETAIL = pg_catalog.format('The lease is for row %s alone.', first),
+            HINT = 'millrace.reject_rows sets the row aside; then ack. Or nack it, until it is a dead letter.';
+    END IF;
+    UPDATE millrace.delivery u
+    SET state = 'pending', attempt = 0, lease_until = NULL, row_from = first, row_to = first + (last - first) / 2, rows_end = ends
+    WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no RETURNING u.row_to - u.row_from + 1 INTO last;
+    PERFORM millrace._answered(c, true);
+    PERFORM millrace._note(c, 'chunk_split', 'chunk is handed out in parts', pg_catalog.jsonb_build_object('chunk_no', d.chunk_no, 'slot', c.slot, 'rows', last));
+    RETURN last;
+END
+$$;
+COMMENT ON FUNCTION millrace.split(text, text, bigint, uuid) IS
+'Gives a chunk back to be handed out in parts, for a worker that cannot tell which of its rows is bad: the lease ends, and next_chunk gives the first half (first_row_no to last_row_no), then, once that is acked or dead, the next part of that size, and so on in order. Each part has all its attempts; one that fails too often is a dead letter by itself, or can be split again.
+stream, consumer, chunk_no, token: as for ack. Read a part with chunk_rows(of, chunk_no, stream, consumer, token). With effects outside the database, first_row_no belongs into the idempotency key.
+Returns how many row numbers a part spans. Raises 55000 for a single row, MR001 and MR002 as ack does.';
+REVOKE ALL ON FUNCTION millrace.split(text, text, bigint, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.split(text, text, bigint, uuid) TO millrace_consumer, millrace_admin;

@@ -3,6 +3,7 @@
 CREATE FUNCTION millrace.pause_consumer(stream text, consumer text, reason text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     c millrace.consumer;
@@ -16,7 +17,7 @@ BEGIN
             DETAIL = c.state_reason,
             HINT = 'It hands out nothing as it is.';
     END IF;
-    UPDATE millrace.consumer k SET state = 'paused', state_reason = reason WHERE k.id = c.id;
+    UPDATE millrace.consumer k SET state = 'paused', state_reason = reason WHERE k.id = c.id OR k.parent_id = c.id AND k.state = 'active';
     PERFORM millrace._note(c, 'consumer_paused', coalesce(reason, 'consumer paused'), NULL);
 END
 $$;
@@ -29,12 +30,13 @@ GRANT EXECUTE ON FUNCTION millrace.pause_consumer(text, text, text) TO millrace_
 CREATE FUNCTION millrace.resume_consumer(stream text, consumer text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     c millrace.consumer;
 BEGIN
     c := millrace._lock_consumer(stream, consumer);
-    IF c.state = 'active' THEN
+    IF c.state = 'active' AND NOT EXISTS (SELECT FROM millrace.consumer k WHERE k.parent_id = c.id AND k.state = 'halted') THEN
         RETURN;
     ELSIF c.state = 'expired' THEN
         RAISE EXCEPTION USING ERRCODE = 'MR003',
@@ -43,10 +45,9 @@ BEGIN
             HINT = 'millrace.seek(stream, consumer, ''earliest'') goes on with what is left.';
     END IF;
     -- Whoever resumes a halted consumer has mended the cause: the chunk that halted it gets all its attempts anew.
-    IF c.state = 'halted' THEN
-        UPDATE millrace.delivery d SET attempt = 0 WHERE d.consumer_id = c.id AND d.state = 'pending' AND d.attempt >= c.max_attempts;
-    END IF;
-    UPDATE millrace.consumer k SET state = 'active', state_reason = NULL WHERE k.id = c.id;
+    UPDATE millrace.delivery d SET attempt = 0 FROM millrace._cursors(c) k
+    WHERE k.state = 'halted' AND d.consumer_id = k.id AND d.state = 'pending' AND d.attempt >= c.max_attempts;
+    UPDATE millrace.consumer k SET state = 'active', state_reason = NULL WHERE k.id = c.id OR k.parent_id = c.id;
     PERFORM millrace._note(c, 'consumer_resumed', 'consumer resumed', pg_catalog.jsonb_build_object('was', c.state));
 END
 $$;
@@ -59,40 +60,51 @@ GRANT EXECUTE ON FUNCTION millrace.resume_consumer(text, text) TO millrace_consu
 CREATE FUNCTION millrace.skip(stream text, consumer text, chunk_no bigint, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
-    c   millrace.consumer;
-    was text;
+    c       millrace.consumer;
+    k       millrace.consumer;
+    was     text;
+    skipped integer := 0;
 BEGIN
     PERFORM millrace._refuse_null('chunk_no', chunk_no IS NULL);
     PERFORM millrace._refuse_null('reason', reason IS NULL);
     c := millrace._lock_consumer(stream, consumer);
-    SELECT d.state INTO was FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.chunk_no = skip.chunk_no;
-    IF was IN ('acked', 'skipped') OR was IS NULL AND chunk_no <= c.acked_through THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is past chunk %s', consumer, stream, chunk_no),
-            DETAIL = pg_catalog.format('It has acked through chunk %s; the chunk''s delivery is %s.', c.acked_through, coalesce(was, 'closed long ago')),
-            HINT = 'There is nothing to skip.';
-    END IF;
     IF NOT EXISTS (
-        SELECT FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = skip.chunk_no
-           AND CASE c.layer WHEN 'rows' THEN k.row_count ELSE k.reject_count END > 0
+        SELECT FROM millrace.chunk n WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no = skip.chunk_no
+           AND CASE c.layer WHEN 'rejects' THEN n.reject_count ELSE n.row_count END > 0
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('stream "%s" has no chunk %s', stream, chunk_no),
             HINT = 'SELECT * FROM millrace.chunks lists them; one without rows for a stream is not part of it.';
     END IF;
 
-    -- A fresh token: a worker that has the chunk now must not ack what is skipped.
-    INSERT INTO millrace.delivery AS d (consumer_id, chunk_no, state, token, epoch, attempt, replay_no, handed_out, closed_at, last_error)
-    VALUES (c.id, chunk_no, 'skipped', pg_catalog.gen_random_uuid(), c.epoch, 0, c.replay_no, 0, pg_catalog.clock_timestamp(), reason)
-    ON CONFLICT ON CONSTRAINT delivery_pkey DO UPDATE
-    SET state = 'skipped', token = excluded.token, session = NULL, lease_until = NULL, visible_at = NULL, closed_at = excluded.closed_at,
-        last_error = reason, history = millrace._with_failure(d.history, 'skipped', d, reason);
-    IF c.mode = 'pool' THEN
-        PERFORM millrace._pool_settle(c.id);
-    ELSE
-        PERFORM millrace._closed(c, chunk_no, coalesce(was IN ('leased', 'retry_wait', 'pending'), false));
+    FOR k IN SELECT n.* FROM millrace._cursors(c) n LOOP
+        SELECT d.state INTO was FROM millrace.delivery d WHERE d.consumer_id = k.id AND d.chunk_no = skip.chunk_no;
+        DELETE FROM millrace.dead_part p WHERE p.consumer_id = k.id AND p.chunk_no = skip.chunk_no;
+        IF FOUND THEN
+            skipped := skipped + 1;
+        END IF;
+        CONTINUE WHEN was IN ('acked', 'skipped') OR was IS NULL AND chunk_no <= k.acked_through;
+        skipped := skipped + 1;
+        -- A fresh token: a worker that has the chunk now must not ack what is skipped.
+        INSERT INTO millrace.delivery AS d (consumer_id, chunk_no, state, token, epoch, attempt, replay_no, handed_out, closed_at, last_error)
+        VALUES (k.id, chunk_no, 'skipped', pg_catalog.gen_random_uuid(), k.epoch, 0, k.replay_no, 0, pg_catalog.clock_timestamp(), reason)
+        ON CONFLICT ON CONSTRAINT delivery_pkey DO UPDATE
+        SET state = 'skipped', token = excluded.token, session = NULL, lease_until = NULL, visible_at = NULL, closed_at = excluded.closed_at,
+            last_error = reason, history = millrace._with_failure(d.history, 'skipped', d, reason);
+        IF k.mode = 'pool' THEN
+            PERFORM millrace._pool_settle(k.id);
+        ELSE
+            PERFORM millrace._closed(k, chunk_no, coalesce(was IN ('leased', 'retry_wait', 'pending'), false));
+        END IF;
+    END LOOP;
+    IF skipped = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is past chunk %s', consumer, stream, chunk_no),
+            DETAIL = pg_catalog.format('It has acked through chunk %s; the chunk''s delivery is %s.', c.acked_through, coalesce(was, 'closed long ago')),
+            HINT = 'There is nothing to skip.';
     END IF;
     PERFORM millrace._note(c, 'chunk_skipped', reason, pg_catalog.jsonb_build_object('chunk_no', chunk_no, 'was', was));
 END
@@ -107,26 +119,50 @@ GRANT EXECUTE ON FUNCTION millrace.skip(text, text, bigint, text) TO millrace_co
 CREATE FUNCTION millrace.redrive(stream text, consumer text, chunk_no bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
-    c millrace.consumer;
+    c        millrace.consumer;
+    k        millrace.consumer;
+    part     millrace.dead_part;
+    was_kept boolean;
+    redriven integer := 0;
 BEGIN
     PERFORM millrace._refuse_null('chunk_no', chunk_no IS NULL);
     c := millrace._lock_consumer(stream, consumer);
-    IF NOT EXISTS (SELECT FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = redrive.chunk_no) THEN
+    IF NOT EXISTS (SELECT FROM millrace.chunk n WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no = redrive.chunk_no) THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('stream "%s" has no chunk %s', stream, chunk_no),
             HINT = 'SELECT * FROM millrace.chunks lists what is kept.';
     END IF;
-    UPDATE millrace.delivery d
-    SET state = 'pending', attempt = 0, replay_no = c.replay_no + 1, closed_at = NULL, token = pg_catalog.gen_random_uuid()
-    WHERE d.consumer_id = c.id AND d.chunk_no = redrive.chunk_no AND d.state = 'dead';
-    IF NOT FOUND THEN
+    FOR k IN SELECT n.* FROM millrace._cursors(c) n LOOP
+        UPDATE millrace.delivery d
+        SET state = 'pending', attempt = 0, replay_no = k.replay_no + 1, closed_at = NULL, token = pg_catalog.gen_random_uuid(), session = NULL
+        WHERE d.consumer_id = k.id AND d.chunk_no = redrive.chunk_no AND d.state = 'dead';
+        IF NOT FOUND THEN
+            -- Of a split chunk, the first part that is dead, once nothing of the chunk is open.
+            CONTINUE WHEN EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = k.id AND d.chunk_no = redrive.chunk_no AND d.state IN ('leased', 'retry_wait', 'pending'));
+            DELETE FROM millrace.dead_part p WHERE p.ctid = (
+                SELECT q.ctid FROM millrace.dead_part q WHERE q.consumer_id = k.id AND q.chunk_no = redrive.chunk_no ORDER BY q.row_from LIMIT 1
+            ) RETURNING p.* INTO part;
+            CONTINUE WHEN NOT FOUND;
+            DELETE FROM millrace.delivery d WHERE d.consumer_id = k.id AND d.chunk_no = redrive.chunk_no RETURNING true INTO was_kept;
+            INSERT INTO millrace.delivery (consumer_id, chunk_no, state, token, epoch, attempt, replay_no, last_error, history, row_from, row_to, rows_end)
+            VALUES (k.id, chunk_no, 'pending', pg_catalog.gen_random_uuid(), k.epoch, 0, k.replay_no + 1, part.last_error, part.history, part.row_from, part.row_to, part.row_to);
+        ELSE
+            was_kept := false;
+        END IF;
+        redriven := redriven + 1;
+        UPDATE millrace.consumer n
+        SET replay_no = n.replay_no + 1, redriven = n.redriven + CASE WHEN chunk_no <= n.acked_through THEN 1 ELSE 0 END,
+            closed_kept = n.closed_kept - coalesce(was_kept, false)::integer
+        WHERE n.id = k.id;
+    END LOOP;
+    IF redriven = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = pg_catalog.format('chunk %s is not a dead letter of consumer "%s" of stream "%s"', chunk_no, consumer, stream),
             HINT = 'SELECT * FROM millrace.dead_letters lists them; millrace.seek hands out anew what was acked.';
     END IF;
-    UPDATE millrace.consumer k SET replay_no = k.replay_no + 1, redriven = k.redriven + 1 WHERE k.id = c.id;
     PERFORM millrace._note(c, 'chunk_redriven', 'dead chunk is handed out again',
         pg_catalog.jsonb_build_object('chunk_no', chunk_no, 'replay_no', c.replay_no + 1));
 END
@@ -140,9 +176,11 @@ GRANT EXECUTE ON FUNCTION millrace.redrive(text, text, bigint) TO millrace_consu
 CREATE FUNCTION millrace.seek(stream text, consumer text, to_position text, force boolean DEFAULT false, reason text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     c      millrace.consumer;
+    k      millrace.consumer;
     open   millrace.delivery;
     source record;
     target bigint;
@@ -153,8 +191,8 @@ BEGIN
     SELECT * INTO source FROM millrace._resolve_stream(stream);
     target := millrace._start_position(stream, source.pipeline_id, 'to_position', to_position);
     c := millrace._lock_consumer(stream, consumer);
-    SELECT d.* INTO open FROM millrace.delivery d
-    WHERE d.consumer_id = c.id AND d.state = 'leased' AND d.lease_until > pg_catalog.clock_timestamp()
+    SELECT d.* INTO open FROM millrace._cursors(c) n JOIN millrace.delivery d ON d.consumer_id = n.id
+    WHERE d.state = 'leased' AND d.lease_until > pg_catalog.clock_timestamp()
     ORDER BY d.chunk_no LIMIT 1;
     IF FOUND AND NOT force THEN
         RAISE EXCEPTION USING ERRCODE = 'object_in_use',
@@ -163,21 +201,30 @@ BEGIN
             HINT = 'Wait for its ack, or use force => true: then the worker''s ack fails and its work must roll back.';
     END IF;
 
-    -- Nothing is left open, and nothing is closed that will be handed out anew: so old tokens answer for nothing.
-    DELETE FROM millrace.delivery d
-    WHERE d.consumer_id = c.id AND (d.chunk_no > target OR d.state IN ('leased', 'retry_wait', 'pending') AND d.chunk_no > c.acked_through);
-    DELETE FROM millrace.rejected_row r WHERE r.consumer_id = c.id AND r.chunk_no > target;
-    UPDATE millrace.delivery d SET token = pg_catalog.gen_random_uuid(), session = NULL, state = 'pending', lease_until = NULL
-    WHERE d.consumer_id = c.id AND d.state = 'leased';
-    UPDATE millrace.consumer k
-    SET acked_through = target, epoch = k.epoch + 1, replay_no = k.replay_no + 1, purged_through = least(k.purged_through, target),
-        state = CASE k.state WHEN 'paused' THEN 'paused' ELSE 'active' END,
-        state_reason = CASE k.state WHEN 'paused' THEN k.state_reason END,
-        redriven = left_over.open, closed_kept = left_over.closed
-    FROM (SELECT pg_catalog.count(*) FILTER (WHERE d.state = 'pending' OR d.state = 'retry_wait') AS open,
-                 pg_catalog.count(*) FILTER (WHERE d.state IN ('acked', 'skipped')) AS closed
-          FROM millrace.delivery d WHERE d.consumer_id = c.id) left_over
-    WHERE k.id = c.id;
+    FOR k IN SELECT n.* FROM millrace._cursors(c) n LOOP
+        -- Nothing is left open, and nothing is closed that will be handed out anew: so old tokens answer for nothing.
+        DELETE FROM millrace.delivery d
+        WHERE d.consumer_id = k.id AND (d.chunk_no > target OR d.state IN ('leased', 'retry_wait', 'pending') AND d.chunk_no > k.acked_through);
+        DELETE FROM millrace.rejected_row r WHERE r.consumer_id = k.id AND r.chunk_no > target;
+        DELETE FROM millrace.dead_part p WHERE p.consumer_id = k.id AND p.chunk_no > target;
+        UPDATE millrace.delivery d SET token = pg_catalog.gen_random_uuid(), session = NULL, state = 'pending', lease_until = NULL
+        WHERE d.consumer_id = k.id AND d.state = 'leased';
+        UPDATE millrace.consumer n
+        SET acked_through = target, epoch = n.epoch + 1, replay_no = n.replay_no + 1, purged_through = least(n.purged_through, target), holder = NULL,
+            state = CASE n.state WHEN 'paused' THEN 'paused' ELSE 'active' END,
+            state_reason = CASE n.state WHEN 'paused' THEN n.state_reason END,
+            redriven = left_over.open, closed_kept = left_over.closed
+        FROM (SELECT pg_catalog.count(*) FILTER (WHERE d.state = 'pending' OR d.state = 'retry_wait') AS open,
+                     pg_catalog.count(*) FILTER (WHERE d.state IN ('acked', 'skipped')) AS closed
+              FROM millrace.delivery d WHERE d.consumer_id = k.id) left_over
+        WHERE n.id = k.id;
+    END LOOP;
+    -- Slots that were draining stand together now: at the target.
+    UPDATE millrace.consumer n
+    SET acked_through = target, epoch = n.epoch + 1, replay_no = n.replay_no + 1,
+        state = CASE n.state WHEN 'paused' THEN 'paused' ELSE 'active' END, state_reason = CASE n.state WHEN 'paused' THEN n.state_reason END
+    WHERE n.id = c.id AND c.mode = 'keyed';
+    UPDATE millrace.consumer n SET until_chunk = target WHERE n.parent_id = c.id AND c.next_slots IS NOT NULL AND NOT n.retired;
     PERFORM millrace._note(c, 'consumer_seek', coalesce(reason, 'consumer moved'),
         pg_catalog.jsonb_build_object('from', c.acked_through, 'to', target, 'asked_for', to_position, 'force', force,
             'lease_ended_of_chunk', open.chunk_no, 'replay_no', c.replay_no + 1));
@@ -211,3 +258,67 @@ COMMENT ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) IS
 'Moves a consumer to the first chunk sealed at a time or later; else as seek(stream, consumer, to_position text, force, reason).';
 REVOKE ALL ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) TO millrace_consumer, millrace_admin;
+
+CREATE FUNCTION millrace.alter_consumer(
+    stream        text,
+    consumer      text,
+    lease         interval DEFAULT NULL,
+    max_attempts  integer  DEFAULT NULL,
+    backoff       interval DEFAULT NULL,
+    max_backoff   interval DEFAULT NULL,
+    on_poison     text     DEFAULT NULL,
+    max_in_flight integer  DEFAULT NULL,
+    slots         integer  DEFAULT NULL,
+    blocks        boolean  DEFAULT NULL,
+    backfills     boolean  DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    c     millrace.consumer;
+    drain bigint;
+BEGIN
+    IF lease <= interval '0' OR backoff < interval '0' OR max_backoff < interval '0' OR max_attempts < 1 THEN
+        PERFORM millrace._refuse_argument('lease', 'or max_attempts, backoff or max_backoff has a value that create_consumer would refuse', 'Leave out what is to stay as it is.');
+    ELSIF on_poison NOT IN ('dead_letter', 'halt') THEN
+        PERFORM millrace._refuse_argument('on_poison', pg_catalog.format('has the value "%s"', on_poison), 'Use ''dead_letter'' or ''halt''.');
+    END IF;
+    c := millrace._lock_consumer(stream, consumer);
+    IF max_in_flight IS NOT NULL AND (c.mode <> 'pool' OR max_in_flight NOT BETWEEN 1 AND 1000) THEN
+        PERFORM millrace._refuse_argument('max_in_flight', 'is for pools, from 1 to 1000', 'The number of slots of a keyed consumer is slots.');
+    END IF;
+    UPDATE millrace.consumer k
+    SET lease = coalesce(alter_consumer.lease, k.lease), max_attempts = coalesce(alter_consumer.max_attempts, k.max_attempts),
+        backoff = coalesce(alter_consumer.backoff, k.backoff), max_backoff = coalesce(alter_consumer.max_backoff, k.max_backoff),
+        on_poison = coalesce(alter_consumer.on_poison, k.on_poison), blocks = coalesce(alter_consumer.blocks, k.blocks),
+        backfills = coalesce(alter_consumer.backfills, k.backfills),
+        max_in_flight = CASE k.mode WHEN 'pool' THEN coalesce(alter_consumer.max_in_flight, k.max_in_flight) ELSE k.max_in_flight END
+    WHERE k.id = c.id OR k.parent_id = c.id;
+    IF slots IS NOT NULL THEN
+        IF c.mode <> 'keyed' THEN
+            PERFORM millrace._refuse_argument('slots', 'is for keyed consumers', 'A pool has max_in_flight instead.');
+        ELSIF c.next_slots IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" is changing to %s slots already', consumer, stream, c.next_slots),
+                DETAIL = 'Its slots still have chunks open that must be closed under the number they were handed out with.',
+                HINT = 'Let the workers go on; skip or redrive what stands in the way.';
+        END IF;
+        PERFORM millrace._check_slots(c.pipeline_id, c.layer, slots, c.key);
+        -- No slot is handed out what none has had yet; once all have closed the same, the new ones begin there.
+        SELECT pg_catalog.max(greatest(k.acked_through, d.chunk_no)) INTO drain FROM millrace.consumer k
+        LEFT JOIN millrace.delivery d ON d.consumer_id = k.id WHERE k.parent_id = c.id AND NOT k.retired;
+        UPDATE millrace.consumer k SET until_chunk = drain WHERE k.parent_id = c.id AND NOT k.retired;
+        UPDATE millrace.consumer k SET next_slots = alter_consumer.slots WHERE k.id = c.id;
+        PERFORM millrace._cut_over(c.id);
+    END IF;
+    PERFORM millrace._note(c, 'consumer_altered', 'consumer altered', pg_catalog.jsonb_build_object('lease', lease, 'max_attempts', max_attempts, 'backoff', backoff,
+        'max_backoff', max_backoff, 'on_poison', on_poison, 'max_in_flight', max_in_flight, 'slots', slots, 'blocks', blocks, 'backfills', backfills));
+END
+$$;
+COMMENT ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) IS
+'Changes a consumer, from the next chunk handed out; what is NULL stays. The arguments are those of create_consumer.
+slots: another number of slots for a keyed consumer. The old ones drain first: until all of them have closed the latest chunk that any has had, no newer one is handed out; then the new ones go on behind it. Raises 55000 while an earlier change drains.';
+REVOKE ALL ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) TO millrace_consumer, millrace_admin;

@@ -15,7 +15,6 @@
 
 CREATE FUNCTION millrace._pool_key(consumer_id integer, kind text, number bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT pg_catalog.hashtextextended(pg_catalog.format('millrace %s %s %s', consumer_id, kind, number), 7145)
 $$;
@@ -25,16 +24,14 @@ REVOKE ALL ON FUNCTION millrace._pool_key(integer, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION millrace._pool_enter(stream text, consumer text) RETURNS millrace.consumer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     c millrace.consumer;
 BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock_shared(millrace._pool_key(k.id, 'all', 0)) FROM millrace.consumer k
-    WHERE k.stream = _pool_enter.stream AND k.name = _pool_enter.consumer AND k.state <> 'dropped';
+    WHERE k.stream = _pool_enter.stream AND k.name = _pool_enter.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
     SELECT k.* INTO c FROM millrace.consumer k
-    WHERE k.stream = _pool_enter.stream AND k.name = _pool_enter.consumer AND k.state <> 'dropped';
+    WHERE k.stream = _pool_enter.stream AND k.name = _pool_enter.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
     IF NOT FOUND THEN
         PERFORM millrace._no_such_consumer(stream, consumer);
     END IF;
@@ -45,32 +42,8 @@ COMMENT ON FUNCTION millrace._pool_enter(text, text) IS
     'Internal. A pool, to answer for one of its chunks; waits for whoever changes the whole of it.';
 REVOKE ALL ON FUNCTION millrace._pool_enter(text, text) FROM PUBLIC;
 
-CREATE FUNCTION millrace._first_chunk_after(c millrace.consumer, after bigint, but_not bigint[], OUT chunk_no bigint, OUT row_count bigint, OUT sealed_at timestamptz)
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-AS $$
-BEGIN
-    -- No join with the deliveries, as in _ordered_choice; one branch a layer, each with the condition of its partial index.
-    IF c.layer = 'rows' THEN
-        SELECT n.chunk_no, n.row_count, n.sealed_at INTO chunk_no, row_count, sealed_at FROM millrace.chunk n
-        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.row_count > 0 AND n.chunk_no <> ALL (but_not)
-        ORDER BY n.chunk_no LIMIT 1;
-    ELSE
-        SELECT n.chunk_no, n.reject_count, n.sealed_at INTO chunk_no, row_count, sealed_at FROM millrace.chunk n
-        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.reject_count > 0 AND n.chunk_no <> ALL (but_not)
-        ORDER BY n.chunk_no LIMIT 1;
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION millrace._first_chunk_after(millrace.consumer, bigint, bigint[]) IS
-    'Internal. The first chunk with rows in the consumer''s stream after a position, passing over those listed.';
-REVOKE ALL ON FUNCTION millrace._first_chunk_after(millrace.consumer, bigint, bigint[]) FROM PUBLIC;
-
 CREATE FUNCTION millrace._pool_settle(pool integer) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     c       millrace.consumer;
@@ -138,8 +111,6 @@ CREATE FUNCTION millrace._pool_choice(
     OUT d         millrace.delivery
 )
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     right_now timestamptz := pg_catalog.clock_timestamp();
@@ -171,13 +142,13 @@ BEGIN
 
     IF action = 'first' THEN
         busy := busy || ARRAY(SELECT u.chunk_no FROM millrace.delivery u WHERE u.consumer_id = c.id AND u.chunk_no > c.acked_through);
-        SELECT * INTO k FROM millrace._first_chunk_after(c, c.acked_through, busy);
+        k := millrace._first_chunk_after(c, c.acked_through, busy);
         IF k.chunk_no IS NULL THEN
             action := NULL;
             RETURN;
         END IF;
     ELSE
-        SELECT n.chunk_no, CASE c.layer WHEN 'rows' THEN n.row_count ELSE n.reject_count END AS row_count, n.sealed_at INTO k
+        SELECT n.chunk_no, CASE c.layer WHEN 'rejects' THEN n.reject_count ELSE n.row_count END AS row_count, n.sealed_at INTO k
         FROM millrace.chunk n WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no = d.chunk_no;
     END IF;
     chunk_no := k.chunk_no;
@@ -191,8 +162,6 @@ REVOKE ALL ON FUNCTION millrace._pool_choice(millrace.consumer, text, bigint[]) 
 
 CREATE FUNCTION millrace._pool_slot(c millrace.consumer) RETURNS integer
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     after bigint := CASE WHEN c.redriven > 0 THEN 0 ELSE c.acked_through END;
@@ -224,8 +193,6 @@ CREATE FUNCTION millrace._pool_claim(
     OUT halted    boolean
 )
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
     c      millrace.consumer;
@@ -233,11 +200,10 @@ DECLARE
     busy   bigint[] := '{}';
     old    millrace.delivery;
     place  integer;
-    late   text;
     begun  timestamptz;
 BEGIN
     halted := false;
-    SELECT * INTO choice FROM millrace._pool_choice(seen, me, busy);
+    choice := millrace._pool_choice(seen, me, busy);
     IF choice.action IS NULL THEN
         RETURN;
     END IF;
@@ -260,7 +226,7 @@ BEGIN
         IF NOT FOUND THEN
             RETURN;
         END IF;
-        SELECT * INTO choice FROM millrace._pool_choice(c, me, busy);
+        choice := millrace._pool_choice(c, me, busy);
         IF choice.action IS NULL THEN
             RETURN;
         END IF;
@@ -268,9 +234,7 @@ BEGIN
         begun := pg_catalog.clock_timestamp();
 
         IF choice.action = 'renew' THEN
-            UPDATE millrace.delivery u
-            SET handed_out = u.handed_out + 1, session = _pool_claim.session, lease = _pool_claim.lease, lease_until = begun + _pool_claim.lease
-            WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state = 'leased' AND u.token = old.token RETURNING u.* INTO d;
+            d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, NULL);
         ELSIF choice.action IN ('first', 'again') THEN
             place := coalesce(place, millrace._pool_slot(c));
             IF place IS NULL THEN
@@ -279,45 +243,30 @@ BEGIN
             IF choice.action = 'again' THEN
                 PERFORM FROM millrace.delivery u
                 WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state IN ('pending', 'retry_wait') FOR UPDATE SKIP LOCKED;
-                IF FOUND THEN
-                    UPDATE millrace.delivery u
-                    SET state = 'leased', token = pg_catalog.gen_random_uuid(), worker = me, session = _pool_claim.session, epoch = c.epoch, slot = place,
-                        attempt = u.attempt + 1, handed_out = u.handed_out + 1, lease = _pool_claim.lease, leased_at = begun, lease_until = begun + _pool_claim.lease, visible_at = NULL
-                    WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no RETURNING u.* INTO d;
-                END IF;
             ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
                 -- Looked at again, all in one snapshot that is younger than the lock: whoever had it before may have handed the chunk out.
-                INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, slot, lease, leased_at, lease_until)
-                SELECT k.id, choice.chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, _pool_claim.session, k.epoch, 1, k.replay_no, place, _pool_claim.lease, begun,
-                       begun + _pool_claim.lease
-                FROM millrace.consumer k WHERE k.id = c.id AND k.acked_through < choice.chunk_no
-                 AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = choice.chunk_no)
-                ON CONFLICT DO NOTHING
-                RETURNING n.* INTO d;
+                PERFORM FROM millrace.consumer k WHERE k.id = c.id AND k.acked_through < choice.chunk_no
+                    AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = choice.chunk_no);
+            ELSE
+                PERFORM WHERE false;
             END IF;
-        ELSE
-            IF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0)) THEN
-                SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = c.id;
-                PERFORM FROM millrace.delivery u
-                WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state = 'leased' AND u.token = old.token AND u.lease_until <= begun
-                FOR UPDATE SKIP LOCKED;
-                IF FOUND AND choice.action = 'poison' THEN
-                    c := millrace._poison(c, old, 'lease ran out', pg_catalog.format('the lease of worker "%s" ran out', old.worker), true);
-                    halted := c.state = 'halted';
-                ELSIF FOUND THEN
-                    late := pg_catalog.format('the lease of worker "%s" ran out', old.worker);
-                    c.epoch := c.epoch + CASE choice.action WHEN 'take_over' THEN 1 ELSE 0 END;
-                    UPDATE millrace.delivery u
-                    SET token = CASE choice.action WHEN 'take_over' THEN pg_catalog.gen_random_uuid() ELSE u.token END,
-                        takeovers = u.takeovers + CASE choice.action WHEN 'take_over' THEN 1 ELSE 0 END,
-                        worker = me, session = _pool_claim.session, epoch = c.epoch,
-                        attempt = u.attempt + 1, handed_out = u.handed_out + 1, lease = _pool_claim.lease, leased_at = begun, lease_until = begun + _pool_claim.lease,
-                        last_error = late, history = millrace._with_failure(u.history, 'lease ran out', u, late)
-                    WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no RETURNING u.* INTO d;
-                    UPDATE millrace.consumer k
-                    SET epoch = c.epoch, takeovers = k.takeovers + CASE choice.action WHEN 'take_over' THEN 1 ELSE 0 END
-                    WHERE k.id = c.id;
+            IF FOUND THEN
+                d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, place);
+            END IF;
+        ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0)) THEN
+            SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = c.id;
+            PERFORM FROM millrace.delivery u
+            WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state = 'leased' AND u.token = old.token AND u.lease_until <= begun
+            FOR UPDATE SKIP LOCKED;
+            IF FOUND AND choice.action = 'poison' THEN
+                c := millrace._poison(c, old, 'lease ran out', pg_catalog.format('the lease of worker "%s" ran out', old.worker), true);
+                halted := c.state = 'halted';
+            ELSIF FOUND THEN
+                IF choice.action = 'take_over' THEN
+                    c.epoch := c.epoch + 1;
+                    UPDATE millrace.consumer k SET epoch = c.epoch, takeovers = k.takeovers + 1 WHERE k.id = c.id;
                 END IF;
+                d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, old.slot);
             END IF;
         END IF;
         -- Somebody else is at it, or has just been: what comes next?

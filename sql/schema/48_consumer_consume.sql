@@ -2,38 +2,28 @@
 
 CREATE FUNCTION millrace._claim_to_fail(c millrace.consumer, chunk_no bigint) RETURNS void
 LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
 AS $$
 DECLARE
-    me    constant text := millrace._this_session();
-    begun constant timestamptz := pg_catalog.clock_timestamp();
-    next  record;
+    me   constant text := millrace._this_session();
+    next record;
 BEGIN
     IF c.mode = 'ordered' THEN
-        SELECT n.chunk_no, n.action INTO next FROM millrace._ordered_choice(c, me) n;
+        next := millrace._ordered_choice(c, me);
     ELSIF NOT pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', _claim_to_fail.chunk_no)) THEN
         RETURN;
     ELSE
         PERFORM FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.chunk_no = _claim_to_fail.chunk_no FOR UPDATE;
         SELECT n.chunk_no,
                CASE WHEN d.chunk_no IS NULL THEN CASE WHEN n.chunk_no > c.acked_through THEN 'first' END
-                    WHEN d.state = 'pending' OR d.state = 'retry_wait' AND d.visible_at <= begun THEN 'again' END AS action INTO next
+                    WHEN d.state = 'pending' OR d.state = 'retry_wait' AND d.visible_at <= pg_catalog.clock_timestamp() THEN 'again' END AS action, d INTO next
         FROM millrace._first_chunk_after(c, _claim_to_fail.chunk_no - 1, '{}') n
         LEFT JOIN millrace.delivery d ON d.consumer_id = c.id AND d.chunk_no = n.chunk_no;
     END IF;
     IF next.chunk_no IS DISTINCT FROM _claim_to_fail.chunk_no THEN
         RETURN;
     END IF;
-    IF next.action = 'first' THEN
-        INSERT INTO millrace.delivery (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, lease, leased_at, lease_until)
-        VALUES (c.id, _claim_to_fail.chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, me, c.epoch, 1, c.replay_no, c.lease, begun, begun + c.lease)
-        ON CONFLICT DO NOTHING;
-    ELSIF next.action = 'again' THEN
-        UPDATE millrace.delivery d
-        SET state = 'leased', token = pg_catalog.gen_random_uuid(), worker = me, session = me, epoch = c.epoch, attempt = d.attempt + 1,
-            handed_out = d.handed_out + 1, lease = c.lease, leased_at = begun, lease_until = begun + c.lease, visible_at = NULL
-        WHERE d.consumer_id = c.id AND d.chunk_no = _claim_to_fail.chunk_no;
+    IF next.action IN ('first', 'again') THEN
+        PERFORM millrace._lease(c, next.action, next.chunk_no, next.d, me, me, c.lease, c.slot);
     END IF;
 END
 $$;
@@ -57,15 +47,15 @@ BEGIN
             HINT = 'Use ''raise'' (the error undoes everything) or ''nack'' (the error undoes the work, and the attempt is counted).';
     END IF;
 
-    SELECT n.chunk_no, n.token INTO k FROM millrace.next_chunk(stream, consumer, worker) n;
+    SELECT n.chunk_no, n.token, n.slot INTO k FROM millrace.next_chunk(stream, consumer, worker) n;
     IF k.chunk_no IS NULL THEN
         RETURN NULL;
     END IF;
     IF on_error OPERATOR(pg_catalog.=) 'raise' THEN
-        EXECUTE sql USING k.chunk_no;
+        EXECUTE sql USING k.chunk_no, k.token, k.slot;
     ELSE
         BEGIN
-            EXECUTE sql USING k.chunk_no;
+            EXECUTE sql USING k.chunk_no, k.token, k.slot;
         EXCEPTION WHEN OTHERS THEN
             -- The chunk is not to blame for a deadlock or a serialization failure.
             IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) '40' THEN
@@ -84,7 +74,7 @@ $$;
 COMMENT ON FUNCTION millrace.consume(text, text, text, text, text) IS
 'Takes the next chunk, runs a statement for it and acks it, all in the caller''s transaction: the work happens exactly once. Made for pg_cron and psql.
 stream, consumer: which cursor.
-sql: the work, run with the caller''s rights and search_path; $1 is the chunk_no, as in INSERT INTO totals SELECT count(*) FROM staging.transactions WHERE _chunk_no = $1. Rows it returns are thrown away.
+sql: the work, run with the caller''s rights and search_path; $1 is the chunk_no, as in INSERT INTO totals SELECT count(*) FROM staging.transactions WHERE _chunk_no = $1. Rows it returns are thrown away. $2 is the token, for chunk_rows(of, $1, stream, consumer, $2), which a keyed consumer needs; $3 the slot.
 worker: as for next_chunk.
 on_error: raise: an error of the work undoes everything, the claim too, so no attempt is counted and the chunk comes again; to count it call nack afterwards, for a consumer of claim => ''tx''. nack: an error undoes the work alone; it becomes a warning, and the chunk is nacked with it.
 Returns the chunk_no; NULL if there was nothing to do now or, with on_error => ''nack'', if the work failed.

@@ -27,11 +27,11 @@ DECLARE
 BEGIN
     PERFORM millrace._refuse_null('row_nos', row_nos IS NULL OR pg_catalog.array_position(row_nos, NULL) IS NOT NULL);
     PERFORM millrace._refuse_null('reason', reason IS NULL);
-    c := millrace._lock_to_answer(stream, consumer);
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     IF c.layer <> 'rows' THEN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
             MESSAGE = pg_catalog.format('rows of stream "%s" cannot be rejected', stream),
-            DETAIL = 'They are rejects already.',
+            DETAIL = CASE c.layer WHEN 'rejects' THEN 'They are rejects already.' ELSE 'The changes of an aggregate have no row numbers.' END,
             HINT = 'Ack the chunk, or nack it.';
     END IF;
     d := millrace._held(c, chunk_no, token);
@@ -53,7 +53,7 @@ BEGIN
     SELECT c.id, d.chunk_no, n, pg_catalog.left(reason, 4000), d.attempt, d.worker FROM pg_catalog.unnest(row_nos) n
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS added = ROW_COUNT;
-    PERFORM millrace._answered(c);
+    PERFORM millrace._answered(c, false);
     RETURN added;
 END
 $$;

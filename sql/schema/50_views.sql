@@ -21,20 +21,25 @@ SELECT p.name AS pipeline,
        s.last_sqlstate,
        s.last_error_at,
        s.retry_at,
-       p.created_at
+       p.created_at,
+       s.throttled_by,
+       s.throttled_since,
+       s.kept_from
   FROM millrace.pipeline p
   JOIN millrace.position s ON s.pipeline_id = p.id
   LEFT JOIN millrace.chunk c ON c.pipeline_id = p.id AND c.chunk_no = s.head;
-COMMENT ON VIEW millrace.pipelines IS 'A row per pipeline: definition, state, how far it has got, and its last error.';
+COMMENT ON VIEW millrace.pipelines IS
+'A row per pipeline: definition, state, how far it has got, and its last error.
+throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.';
 
 CREATE VIEW millrace.chunks AS
 SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source, c.dropped_count, c.requeued_count,
-       c.timings, c.rows_total, c.rejects_total, c.bytes_total
+       c.timings, c.rows_total, c.rejects_total, c.bytes_total, c.generation
   FROM millrace.chunk c JOIN millrace.pipeline p ON p.id = c.pipeline_id;
 COMMENT ON VIEW millrace.chunks IS
 'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.
 row_count - requeued_count + reject_count + dropped_count is the number of records landed; dropped: left out by an expectation that says so; requeued_count: of the rows, those that had been rejects of earlier chunks.
-timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before.';
+timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the backfill that brought the chunk.';
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,

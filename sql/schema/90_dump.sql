@@ -14,6 +14,8 @@ SELECT pg_catalog.pg_extension_config_dump('millrace.publication', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.consumer', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.consumer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.delivery', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.dead_part', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.stream_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.rejected_row', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event_id_seq', '');

@@ -4,6 +4,7 @@
 //! All take NULLs and refuse them by name where they make no sense.
 
 mod aggregate;
+mod consumer;
 mod expectation;
 mod look;
 mod pipeline;

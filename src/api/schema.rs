@@ -18,16 +18,15 @@ extension_sql_file!(
     name = "consumer_lookup",
     requires = ["consumer_tables"]
 );
-extension_sql_file!(
-    "../../sql/schema/42_consumer_create.sql",
-    name = "consumer_create",
-    requires = ["consumer_lookup"]
-);
+extension_sql_file!("../../sql/schema/41_stream_grants.sql", name = "stream_grants", requires = ["consumer_lookup"]);
+extension_sql_file!("../../sql/schema/42_consumer_create.sql", name = "consumer_create", requires = ["stream_grants"]);
 extension_sql_file!("../../sql/schema/43_consumer_claim.sql", name = "consumer_claim", requires = ["consumer_create"]);
-extension_sql_file!("../../sql/schema/44_consumer_answer.sql", name = "consumer_answer", requires = ["consumer_claim"]);
+extension_sql_file!("../../sql/schema/43_consumer_rows.sql", name = "consumer_rows", requires = ["consumer_claim"]);
+extension_sql_file!("../../sql/schema/44_consumer_answer.sql", name = "consumer_answer", requires = ["consumer_rows"]);
 extension_sql_file!("../../sql/schema/45_consumer_views.sql", name = "consumer_views", requires = ["consumer_answer"]);
 extension_sql_file!("../../sql/schema/46_consumer_admin.sql", name = "consumer_admin", requires = ["consumer_views"]);
-extension_sql_file!("../../sql/schema/47_consumer_pool.sql", name = "consumer_pool", requires = ["consumer_admin"]);
+extension_sql_file!("../../sql/schema/47_consumer_keyed.sql", name = "consumer_keyed", requires = ["consumer_admin"]);
+extension_sql_file!("../../sql/schema/47_consumer_pool.sql", name = "consumer_pool", requires = ["consumer_keyed"]);
 extension_sql_file!(
     "../../sql/schema/48_consumer_consume.sql",
     name = "consumer_consume",

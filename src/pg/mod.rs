@@ -23,6 +23,7 @@ pub mod progress;
 pub mod relation;
 pub mod rows;
 pub mod runtime;
+pub mod session;
 pub mod settings;
 pub mod shmem;
 pub mod spi;
