@@ -2,11 +2,15 @@
 //!
 //! A row comes out ready, rejected for a reason that no input function could change, or undecided; never partly written.
 
-use arrow::array::{Array, AsArray, StringArray};
+use std::borrow::Cow;
+
+use arrow::array::Array;
 use serde::{Deserialize, Serialize};
 
 use super::kind::{Field, Kind, Target, encode_field};
-use crate::format::csv::{Dialect, RawBatch, explain, record_text};
+use super::typed::{self, Refusal, text_of};
+use crate::format::typed::Values;
+use crate::format::{Format, RawBatch};
 
 /// Rejects quote no more characters of a value than this; the whole record is kept beside them.
 const MAX_QUOTED_VALUE: usize = 200;
@@ -50,23 +54,23 @@ pub struct Reason {
 struct Source<'a> {
     target: &'a Target,
     /// `None`: the file has no such column.
-    values: Option<&'a StringArray>,
+    values: Option<Values<'a>>,
     /// Some value of the column, known by a look at all of them, holds a NUL byte.
     holds_nul: bool,
 }
 
 /// `mapping` gives for each target the column of the batch that fills it; where there is none the target is NULL.
-pub fn encode_batch(batch: &RawBatch, mapping: &[Option<usize>], targets: &[Target], dialect: &Dialect) -> Encoded {
+pub fn encode_batch(batch: &RawBatch, mapping: &[Option<usize>], targets: &[Target], format: &Format) -> Encoded {
     let rows = batch.rows();
     let sources: Vec<Source> =
         targets.iter().enumerate().map(|(i, target)| source(batch, mapping, i, target)).collect();
-    let text: usize = sources.iter().filter_map(|source| source.values).map(|values| values.value_data().len()).sum();
+    let text: usize = sources.iter().filter_map(|source| source.values).map(|values| values.size()).sum();
     let mut encoded =
         Encoded { buf: Vec::with_capacity(text + rows * targets.len() * 8), rows: Vec::with_capacity(rows) };
     let any_corrupt = batch.corrupt.null_count() < rows;
     for row in 0..rows {
         let row = if any_corrupt && batch.corrupt.is_valid(row) {
-            Row::Rejected(vec![corrupt(batch, row, dialect)])
+            Row::Rejected(vec![corrupt(batch, row, format)])
         } else {
             encode_row(&sources, row, &mut encoded.buf)
         };
@@ -76,9 +80,8 @@ pub fn encode_batch(batch: &RawBatch, mapping: &[Option<usize>], targets: &[Targ
 }
 
 fn source<'a>(batch: &'a RawBatch, mapping: &[Option<usize>], i: usize, target: &'a Target) -> Source<'a> {
-    let column = mapping.get(i).copied().flatten().and_then(|column| batch.fields.columns().get(column));
-    let values = column.and_then(|column| column.as_string_opt::<i32>());
-    let holds_nul = values.is_some_and(|values| memchr::memchr(0, values.value_data()).is_some());
+    let values = mapping.get(i).copied().flatten().and_then(|column| batch.values(column));
+    let holds_nul = matches!(values, Some(Values::Text(text)) if memchr::memchr(0, text.value_data()).is_some());
     Source { target, values, holds_nul }
 }
 
@@ -94,13 +97,12 @@ fn encode_row(sources: &[Source], row: usize, buf: &mut Vec<u8>) -> Row {
             buf.extend_from_slice(&NULL_LENGTH);
             continue;
         };
-        let text = values.value(row);
-        if source.holds_nul && text.contains('\0') {
+        if source.holds_nul && values.text(row).contains('\0') {
             return reject(sources, row, buf, start);
         }
         // Once a field is undecided, the others only matter for reasons to reject.
         if !undecided {
-            undecided = append(&source.target.kind, text, buf) == Field::Undecided;
+            undecided = append(&source.target.kind, &values, row, buf) == Field::Undecided;
         }
     }
     if undecided {
@@ -110,10 +112,10 @@ fn encode_row(sources: &[Source], row: usize, buf: &mut Vec<u8>) -> Row {
     Row::Ready { start, end: buf.len() }
 }
 
-/// Appends a value's length and data; nothing when it is undecided.
-pub fn append_value(kind: &Kind, text: &str, buf: &mut Vec<u8>) -> Field {
+/// Appends the length and data of a value that is not NULL; nothing when it is undecided.
+pub fn append_value(kind: &Kind, values: &Values<'_>, row: usize, buf: &mut Vec<u8>) -> Field {
     let start = buf.len();
-    let field = append(kind, text, buf);
+    let field = append(kind, values, row, buf);
     if field == Field::Undecided {
         buf.truncate(start);
     }
@@ -121,10 +123,13 @@ pub fn append_value(kind: &Kind, text: &str, buf: &mut Vec<u8>) -> Field {
 }
 
 #[inline]
-fn append(kind: &Kind, text: &str, buf: &mut Vec<u8>) -> Field {
+fn append(kind: &Kind, values: &Values<'_>, row: usize, buf: &mut Vec<u8>) -> Field {
     let length_at = buf.len();
     buf.extend_from_slice(&NULL_LENGTH);
-    let field = encode_field(kind, text, buf);
+    let field = match values {
+        Values::Text(text) => encode_field(kind, text.value(row), buf),
+        values => typed::encode(kind, values, row, buf),
+    };
     // A field comes from a record that is far below 2 GiB, and no cast lengthens it by much.
     let length = (buf.len() - length_at - NULL_LENGTH.len()) as i32;
     buf[length_at..length_at + NULL_LENGTH.len()].copy_from_slice(&length.to_be_bytes());
@@ -145,7 +150,7 @@ fn reject(sources: &[Source], row: usize, buf: &mut Vec<u8>, start: usize) -> Ro
             message,
             value,
         };
-        match source.values.filter(|values| values.is_valid(row)).map(|values| values.value(row)) {
+        match source.values.filter(|values| values.is_valid(row)).map(|values| readable(&values, row)) {
             None if source.target.not_null => {
                 let message = format!("null value in column \"{name}\" violates not-null constraint");
                 reasons.push(reason("23502", message, None));
@@ -163,20 +168,35 @@ fn reject(sources: &[Source], row: usize, buf: &mut Vec<u8>, start: usize) -> Ro
     Row::Rejected(reasons)
 }
 
+/// Text that may hold a NUL; nothing else can.
+fn readable<'a>(values: &Values<'a>, row: usize) -> Cow<'a, str> {
+    match values {
+        Values::Text(_) => values.text(row),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+/// The text that Postgres is to be asked about, or the reason why there is none.
+pub fn asked<'a>(target: &Target, values: &Values<'a>, row: usize) -> Result<Cow<'a, str>, Reason> {
+    text_of(&target.kind, values, row).map_err(|Refusal { sqlstate, message }| Reason {
+        column: Some(target.name.clone()),
+        rule: None,
+        sqlstate: sqlstate.to_string(),
+        message,
+        value: Some(values.text(row).chars().take(MAX_QUOTED_VALUE).collect()),
+    })
+}
+
 #[cold]
-fn corrupt(batch: &RawBatch, row: usize, dialect: &Dialect) -> Reason {
-    let text = record_text(batch, row, dialect);
-    let message = match explain(&text, dialect, batch.fields.num_columns()) {
-        Some(malformed) => malformed.to_string(),
-        None => "the record is malformed".to_string(),
-    };
+fn corrupt(batch: &RawBatch, row: usize, format: &Format) -> Reason {
+    let message = format.explain(batch, row);
     Reason { column: None, rule: None, sqlstate: "22P04".to_string(), message, value: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::csv::Reader;
+    use crate::format::csv::{Dialect, Reader};
 
     fn read(file: &str) -> RawBatch {
         let mut reader = Reader::new(Dialect::default(), None).unwrap();
@@ -190,7 +210,7 @@ mod tests {
     }
 
     fn encode(file: &str, mapping: &[Option<usize>], targets: &[Target]) -> Encoded {
-        encode_batch(&read(file), mapping, targets, &Dialect::default())
+        encode_batch(&read(file), mapping, targets, &Format::Csv(Dialect::default()))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use arrow::array::AsArray;
 
 use super::identifier::{folded, quoted};
 use super::{datetime, int, uuid};
-use crate::format::csv::RawBatch;
+use crate::format::RawBatch;
 
 /// From narrow to wide: the first that every value of a column fits is taken.
 const TYPES: [&str; 8] = ["boolean", "bigint", "numeric", "date", "timestamp", "timestamptz", "uuid", "text"];

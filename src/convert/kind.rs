@@ -36,6 +36,8 @@ pub enum Kind {
     Json,
     Jsonb,
     Bytea,
+    /// An array of any type: its literal is left to Postgres.
+    Array,
     /// Any other: left to Postgres.
     Other,
 }
@@ -79,7 +81,7 @@ pub fn encode_field(kind: &Kind, text: &str, out: &mut Vec<u8>) -> Field {
         Kind::Json => json::json(text, out),
         Kind::Jsonb => json::jsonb(text, out),
         Kind::Bytea => bytea::encode(bytes, out),
-        Kind::Other => false,
+        Kind::Array | Kind::Other => false,
     };
     if known { Field::Value } else { Field::Undecided }
 }

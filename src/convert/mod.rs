@@ -1,4 +1,4 @@
-//! From text fields to what Postgres stores: matching columns, guessing types, and casting with reasons.
+//! From fields to what Postgres stores: matching columns, guessing types, and casting with reasons.
 //!
 //! The rule of every cast here: say *value* only where Postgres' own input function would give exactly that value, say *undecided*
 //! in every other case, and let Postgres decide that one. So a cast here can be slow for odd input, but never wrong.
@@ -17,7 +17,8 @@ mod numeric;
 pub mod schema;
 mod text;
 pub mod to_arrow;
+pub mod typed;
 mod uuid;
 
-pub use batch::{Encoded, Reason, Row, append_value, encode_batch};
+pub use batch::{Encoded, Reason, Row, append_value, asked, encode_batch};
 pub use kind::{Field, Kind, Target, encode_field};

@@ -1,6 +1,68 @@
-//! Reading what producers write: bytes of landing files become record batches of text, one column per header name.
+//! Reading what producers write: bytes of landing files become batches of records, one column per name.
 //!
-//! Promises: every record of a file comes out exactly once, either split into fields or whole as a corrupt record, and its
-//! exact bytes can always be had again. Never casts anything (that is `convert`), never does I/O.
+//! Promises: every record of a file comes out exactly once, either split into fields or whole as a corrupt record, and what it
+//! read like can always be had again. Never casts to types of Postgres (that is `convert`), never does I/O.
 
+mod batch;
 pub mod csv;
+pub mod json;
+pub mod typed;
+
+use std::borrow::Cow;
+
+pub use batch::RawBatch;
+
+use crate::model::Result;
+
+/// How the records of a source are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    Csv(csv::Dialect),
+    /// Columns with types of their own, as in Parquet files and Delta tables.
+    Typed,
+}
+
+impl Format {
+    /// A record as it landed, without its line end. Where the format has no text of its own it is the record as a JSON object.
+    pub fn record<'a>(&self, batch: &'a RawBatch, row: usize) -> Cow<'a, [u8]> {
+        if let Some(kept) = batch.kept(row) {
+            return Cow::Borrowed(kept);
+        }
+        match self {
+            Format::Csv(dialect) => Cow::Owned(csv::record_text(batch, row, dialect)),
+            Format::Typed => Cow::Owned(typed::json::record(&batch.fields, row).into_bytes()),
+        }
+    }
+
+    /// A record from its text, as the only one of a batch with these columns; `None` where the text holds none, or more than one.
+    pub fn reread(&self, text: &str, columns: &[String]) -> Result<Option<RawBatch>> {
+        match self {
+            Format::Csv(dialect) => {
+                // A place past the beginning: what looks like a byte order mark here is data.
+                let mut reader = csv::Reader::resume(dialect.clone(), columns.to_vec(), 1, 1)?;
+                reader.push(text.as_bytes());
+                reader.finish();
+                Ok(reader.next_batch(2)?.filter(|b| b.rows() == 1))
+            }
+            Format::Typed => {
+                let Ok(mut members) = json::members(text.as_bytes()) else { return Ok(None) };
+                let mut text_of = |name: &String| {
+                    let at = members.iter().position(|(own, _)| own == name)?;
+                    members.swap_remove(at).1.map(Cow::into_owned)
+                };
+                let texts = columns.iter().map(&mut text_of).collect();
+                RawBatch::of_texts(columns, texts).map(Some)
+            }
+        }
+    }
+
+    /// Why a corrupt record is none.
+    pub fn explain(&self, batch: &RawBatch, row: usize) -> String {
+        let text = self.record(batch, row);
+        let malformed = match self {
+            Format::Csv(dialect) => csv::explain(&text, dialect, batch.fields.num_columns()).map(|m| m.to_string()),
+            Format::Typed => Some("a timestamp of the record is out of range".to_string()),
+        };
+        malformed.unwrap_or_else(|| "the record is malformed".to_string())
+    }
+}

@@ -19,6 +19,7 @@ pub struct Column {
     pub has_default: bool,
     pub generated: bool,
     pub can_send: bool,
+    pub is_array: bool,
 }
 
 /// Live columns in order, without system columns; also of a table that this very statement made.
@@ -28,7 +29,8 @@ pub fn columns(relation: Oid) -> Result<Vec<Column>> {
                 CASE t.typtype WHEN 'd' THEN 0 ELSE a.atttypid::bigint END AS base_oid, a.atttypmod AS typmod,
                 pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, a.attnotnull AS not_null,
                 a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' OR a.attidentity = 'a' AS generated,
-                t.typsend <> 0 AND t.typreceive <> 0 AS can_send
+                t.typsend <> 0 AND t.typreceive <> 0 AS can_send,
+                t.typcategory = 'A' AND t.typelem <> 0 AS is_array
            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
           WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
           ORDER BY a.attnum",

@@ -46,6 +46,7 @@ fn kind(column: &Column, utc: bool) -> Kind {
         pg_sys::JSONOID => Kind::Json,
         pg_sys::JSONBOID => Kind::Jsonb,
         pg_sys::BYTEAOID => Kind::Bytea,
+        _ if column.is_array => Kind::Array,
         _ => Kind::Other,
     }
 }

@@ -4,7 +4,8 @@ use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 
 use crate::convert::infer;
-use crate::format::csv::{Dialect, RawBatch, Reader};
+use crate::format::RawBatch;
+use crate::format::csv::{Dialect, Reader};
 use crate::lake::listing::LandingFile;
 use crate::lake::reading;
 use crate::lake::store::Dir;

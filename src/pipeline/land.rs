@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use serde_json::{Map, Value};
 
 use crate::convert::encode_batch;
-use crate::format::csv::RawBatch;
+use crate::format::RawBatch;
 use crate::lake::delta::{Commit, Table};
 use crate::model::landing::{MANIFEST_KEY, Manifest, Part};
 use crate::model::pipeline::Pipeline;
@@ -109,7 +109,7 @@ pub async fn read_back(table: &Table, version: u64, manifest: Manifest, plan: Pl
             let slice = batch.slice(offset, rows);
             let raw = from_raw(&slice, this, this.first_record + taken, version)?;
             let matched = Arc::new(match_header(&this.columns, &plan.columns));
-            let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.dialect);
+            let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.format);
             out.pieces.push(Piece { part, batch: raw, encoded, matched });
             out.records += rows as u64;
             taken += rows as u64;

@@ -10,8 +10,8 @@ use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use crate::catalog::{chunks, events, expectations, files, layers, pipelines, staging};
-use crate::convert::{Field, Reason, Row, append_value};
-use crate::format::csv::Dialect;
+use crate::convert::{Field, Reason, Row, append_value, asked};
+use crate::format::Format;
 use crate::model::expectation::Rules;
 use crate::model::landing::{Origin, origins};
 use crate::model::pipeline::{Pipeline, Position};
@@ -53,7 +53,7 @@ pub fn load(
     mode: Mode,
     pipeline: &Pipeline,
     columns: &[StagingColumn],
-    dialect: &Dialect,
+    format: &Format,
     mut landing: Landing,
 ) -> Result<Option<Sealed>> {
     progress::phase(Phase::Loading);
@@ -89,7 +89,7 @@ pub fn load(
             let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
             let (rejected_rows, verdict) = scope::owner(pipeline, || {
                 let (target, rejects, verdict) =
-                    insert(pipeline, columns, dialect, &rules, &mut landing.read, &origins, chunk_no)?;
+                    insert(pipeline, columns, format, &rules, &mut landing.read, &origins, chunk_no)?;
                 if !accepted {
                     judge::gate(pipeline, &rules, &verdict, &rejects, landing.read.records, chunk_no)?;
                 }
@@ -202,7 +202,7 @@ pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFi
 pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
-    dialect: &Dialect,
+    format: &Format,
     rules: &Rules,
     read: &mut Read,
     origins: &[Origin],
@@ -210,7 +210,7 @@ pub fn insert(
 ) -> Result<(Relation, Vec<Reject>, Verdict)> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
     let target = staging::target(&staging, chunk_no)?;
-    let mut gathered = gather(columns, dialect, read, origins)?;
+    let mut gathered = gather(columns, format, read, origins)?;
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
     let filter = judge::filter(rules);
     let mut verdict = Verdict::new(rules);
@@ -236,7 +236,7 @@ pub fn insert(
         for violation in &faults.violations {
             let (piece, i) = locate(violation.row_no, read, origins)?;
             if let Some(reasons) = verdict.add(rules, violation.rules, piece, i) {
-                gathered.rejects.push(reject_of(piece, i, violation.row_no, dialect, reasons));
+                gathered.rejects.push(reject_of(piece, i, violation.row_no, format, reasons));
             }
         }
         for refused in faults.refused {
@@ -245,7 +245,7 @@ pub fn insert(
                 Some(rule) => verdict.add_error(rules, rule, piece, i, refused.error),
                 None => reason_of(refused.error),
             };
-            gathered.rejects.push(reject_of(piece, i, refused.row_no, dialect, vec![reason]));
+            gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason]));
         }
     }
     gathered.rejects.sort_by_key(|r| r.row_no);
@@ -270,7 +270,7 @@ struct Gathered {
 }
 
 /// Numbers the rows, and asks Postgres about the fields that the reading threads were not sure of.
-fn gather(columns: &[StagingColumn], dialect: &Dialect, read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
+fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
     let mut out = Gathered { buffers: Vec::with_capacity(read.pieces.len() * 2), groups: vec![], rejects: vec![] };
     let mut readers: Vec<Option<Reader>> = columns.iter().map(|_| None).collect();
     for piece in &mut read.pieces {
@@ -302,7 +302,7 @@ fn gather(columns: &[StagingColumn], dialect: &Dialect, read: &mut Read, origins
                     reasons
                 }
             };
-            out.rejects.push(reject_of(piece, i, row_no, dialect, reasons));
+            out.rejects.push(reject_of(piece, i, row_no, format, reasons));
         }
         out.buffers.push(asked);
     }
@@ -326,20 +326,27 @@ fn ask(
     let mut reasons = Vec::new();
     let matched = &piece.matched;
     for (t, target) in matched.targets.iter().enumerate() {
-        let text = matched.mapping[t].and_then(|column| piece.batch.text(column, row));
-        let Some(text) = text else {
+        let values = matched.mapping[t].and_then(|column| piece.batch.values(column));
+        let Some(values) = values.filter(|values| values.is_valid(row)) else {
             append_null(out);
             continue;
         };
-        match append_value(&target.kind, text, out) {
+        match append_value(&target.kind, &values, row, out) {
             Field::Value => {}
             Field::Undecided => {
+                let text = match asked(target, &values, row) {
+                    Ok(text) => text,
+                    Err(reason) => {
+                        reasons.push(reason);
+                        continue;
+                    }
+                };
                 let index = matched.filled[t];
                 let column = &columns[index].column;
                 let reader = readers[index].get_or_insert_with(|| {
                     Reader::new(&column.name, &column.type_name, Oid::from(column.type_oid), column.typmod)
                 });
-                if let Err(reason) = reader.read(text, out)? {
+                if let Err(reason) = reader.read(&text, out)? {
                     reasons.push(reason);
                 }
             }

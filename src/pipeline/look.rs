@@ -3,12 +3,12 @@
 //! Promises: reads with the caller's rights and credentials, keeps nothing, and reads no more than it needs.
 
 use arrow::array::Array;
-use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
 
+use crate::convert::typed::column_type;
 use crate::lake::delta::Table;
 use crate::lake::listing::LandingFile;
 use crate::model::location::Location;
@@ -43,7 +43,7 @@ pub fn describe(location: &str, options: &Value) -> Result<Vec<Column>> {
         let schema = table.schema();
         let columns = schema.fields().iter().map(|field| Column {
             name: field.name().clone(),
-            type_name: postgres_type(field.data_type()),
+            type_name: column_type(field),
             format: "delta",
             version,
         });
@@ -140,22 +140,4 @@ fn as_json(batch: &RecordBatch, limit: usize) -> Result<Vec<Value>> {
         rows.push(Value::Object(object));
     }
     Ok(rows)
-}
-
-fn postgres_type(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "boolean".into(),
-        DataType::Int8 | DataType::Int16 => "smallint".into(),
-        DataType::Int32 => "integer".into(),
-        DataType::Int64 => "bigint".into(),
-        DataType::Float32 => "real".into(),
-        DataType::Float64 => "double precision".into(),
-        DataType::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(_, Some(_)) => "timestamp with time zone".into(),
-        DataType::Timestamp(_, None) => "timestamp without time zone".into(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytea".into(),
-        DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) | DataType::Map(_, _) => "jsonb".into(),
-        _ => "text".into(),
-    }
 }

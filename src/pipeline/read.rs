@@ -7,12 +7,14 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::convert::{Encoded, encode_batch};
-use crate::format::csv::{Dialect, RawBatch, Reader};
+use crate::format::csv::{Dialect, Reader};
+use crate::format::{Format, RawBatch};
 use crate::lake::listing::LandingFile;
 use crate::lake::reading;
 use crate::lake::store::Dir;
 use crate::model::landing::Part;
 use crate::model::options::Options;
+use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::progress;
 use crate::pipeline::columns::{Match, StagingColumn, match_header};
@@ -35,7 +37,7 @@ pub struct Planned {
 #[derive(Clone)]
 pub struct Plan {
     pub directory: Dir,
-    pub dialect: Dialect,
+    pub format: Format,
     pub columns: Arc<Vec<StagingColumn>>,
     pub max_rows: u64,
     pub max_bytes: u64,
@@ -51,6 +53,11 @@ pub fn dialect(options: &Options) -> Dialect {
         null: options.null.clone(),
         multiline: options.multiline,
     }
+}
+
+/// How the records of a pipeline's source are written.
+pub fn format(pipeline: &Pipeline) -> Format {
+    Format::Csv(dialect(&pipeline.options))
 }
 
 /// A batch of records with its rows.
@@ -173,15 +180,18 @@ struct FileReader {
 
 impl FileReader {
     async fn open(plan: &Plan, planned: &Planned, part: usize) -> Result<FileReader> {
+        let Format::Csv(dialect) = &plan.format else {
+            return Err(Error::new(Code::Internal, "landing files of this format can't be read"));
+        };
         let named: Option<Vec<String>> =
-            (!plan.dialect.header).then(|| plan.columns.iter().map(|c| c.column.name.clone()).collect());
-        let mut reader = Reader::new(plan.dialect.clone(), named.clone())?;
+            (!dialect.header).then(|| plan.columns.iter().map(|c| c.column.name.clone()).collect());
+        let mut reader = Reader::new(dialect.clone(), named.clone())?;
         if planned.from_byte > 0 {
             let header = match named {
                 Some(names) => names,
                 None => header_of(reader, plan, planned).await?,
             };
-            reader = Reader::resume(plan.dialect.clone(), header, planned.from_byte, planned.records_done + 1)?;
+            reader = Reader::resume(dialect.clone(), header, planned.from_byte, planned.records_done + 1)?;
         }
         Ok(FileReader { reader, matched: None, part, records: 0, end_byte: planned.from_byte })
     }
@@ -205,7 +215,7 @@ impl FileReader {
             progress::read(rows, batch.end_byte - self.end_byte);
             self.end_byte = batch.end_byte;
             self.records += rows;
-            let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.dialect);
+            let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.format);
             out.pieces.push(Piece { part: self.part, batch, encoded, matched: matched.clone() });
             if out.records >= plan.max_rows || out.bytes >= plan.max_bytes {
                 // Full. If this was the file's very end as well, the next look finds no more records and closes it.

@@ -3,7 +3,7 @@
 use pgrx::pg_sys::Oid;
 
 use crate::convert::Reason;
-use crate::format::csv::{Dialect, record_text};
+use crate::format::Format;
 use crate::model::landing::Origin;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -36,12 +36,12 @@ pub fn reason_of(error: Error) -> Reason {
 }
 
 /// The reject for a row that was refused after it had been gathered.
-pub fn reject_of(piece: &Piece, i: usize, row_no: i64, dialect: &Dialect, reasons: Vec<Reason>) -> Reject {
+pub fn reject_of(piece: &Piece, i: usize, row_no: i64, format: &Format, reasons: Vec<Reason>) -> Reject {
     Reject {
         row_no,
         part: piece.part,
         record_no: piece.batch.first_record + i as u64,
-        raw: record_text(&piece.batch, i, dialect).into_owned(),
+        raw: format.record(&piece.batch, i).into_owned(),
         reasons,
     }
 }

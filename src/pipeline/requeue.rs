@@ -3,19 +3,18 @@
 //! Promises: the same casts, rules and constraints as for a landing, in the caller's transaction; a reject is either loaded and
 //! marked so, or stays with the reasons that it has now; nothing is dropped.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalog::{chunks, events, expectations, layers, pipelines, staging};
 use crate::convert::{Reason, encode_batch};
-use crate::format::csv::{Dialect, RawBatch, Reader};
+use crate::format::{Format, RawBatch};
 use crate::model::expectation::{OnViolation, Rules};
 use crate::model::landing::{Origin, Part, origins};
 use crate::model::pipeline::Pipeline;
@@ -50,7 +49,7 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
     let columns = staging_columns(columns, &pipeline.settings);
     let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
-    let dialect = read::dialect(&pipeline.options);
+    let format = read::format(pipeline);
     let kept = scope::owner(pipeline, || read_kept(&table, &chosen, pipeline.options.max_rows_per_chunk))?;
     let headers = headers(pipeline, &kept)?;
 
@@ -60,18 +59,18 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     for kept in kept {
         interrupts::check();
         let header = headers.get(&(kept.chunk_no, kept.file.clone())).ok_or_else(|| unknown_columns(&kept))?;
-        let found = scope::owner(pipeline, || fields(&kept.raw, header, &dialect, fix.as_ref(), &columns))?;
+        let found = scope::owner(pipeline, || fields(&kept.raw, header, &format, fix.as_ref(), &columns))?;
         let reasons = match found {
             Ok((header, batch)) => {
                 places.push(tried.len());
-                add(&mut again, kept.raw.len(), &header, batch, &columns, &dialect);
+                add(&mut again, kept.raw.len(), &header, batch, &columns, &format);
                 None
             }
             Err(reason) => Some(vec![reason]),
         };
         tried.push(Tried { kept, reasons });
     }
-    let loaded = seal(pipeline, &columns, &dialect, again, &places, &mut tried, started)?;
+    let loaded = seal(pipeline, &columns, &format, again, &places, &mut tried, started)?;
     scope::owner(pipeline, || mark(&table, &tried))?;
     scope::catalog(|| {
         events::record(&pipeline.name, "rejects_requeued", None, Some(&format!("{loaded} of {}", tried.len())), None)
@@ -135,15 +134,11 @@ fn headers(pipeline: &Pipeline, kept: &[Kept]) -> Result<HashMap<(i64, String), 
 fn fields(
     raw: &str,
     header: &[String],
-    dialect: &Dialect,
+    format: &Format,
     fix: Option<&Fix>,
     columns: &[StagingColumn],
 ) -> Result<std::result::Result<(Vec<String>, RawBatch), Reason>> {
-    // A place past the beginning: what looks like a byte order mark here is data.
-    let mut reader = Reader::resume(dialect.clone(), header.to_vec(), 1, 1)?;
-    reader.push(raw.as_bytes());
-    reader.finish();
-    let Some(batch) = reader.next_batch(2)?.filter(|b| b.rows() == 1) else {
+    let Some(batch) = format.reread(raw, header)? else {
         return Ok(Err(reason("22P04", "the record is malformed".into())));
     };
     let Some(fix) = fix.filter(|_| batch.corrupt.iter().flatten().next().is_none()) else {
@@ -155,7 +150,7 @@ fn fields(
         matched.mapping[target]
     };
     let values: Vec<Option<String>> =
-        columns.iter().map(|c| source(&c.column.name).and_then(|i| batch.text(i, 0)).map(str::to_string)).collect();
+        columns.iter().map(|c| source(&c.column.name).and_then(|i| batch.text(i, 0)).map(Cow::into_owned)).collect();
     let fixed = match subtransaction::run(|| fix.apply(values)) {
         Ok(fixed) => fixed,
         Err(e) if load::is_about_a_row(&e) => {
@@ -165,7 +160,7 @@ fn fields(
         Err(e) => return Err(e),
     };
     let mut names = header.to_vec();
-    let mut texts: Vec<Option<String>> = (0..header.len()).map(|i| batch.text(i, 0).map(str::to_string)).collect();
+    let mut texts: Vec<Option<String>> = (0..header.len()).map(|i| batch.text(i, 0).map(Cow::into_owned)).collect();
     for (name, value) in fix.columns.iter().zip(fixed) {
         match source(name) {
             Some(i) => texts[i] = value,
@@ -175,7 +170,7 @@ fn fields(
             }
         }
     }
-    let batch = batch_of(&names, texts)?;
+    let batch = RawBatch::of_texts(&names, texts)?;
     Ok(Ok((names, batch)))
 }
 
@@ -183,34 +178,14 @@ fn reason(sqlstate: &str, message: String) -> Reason {
     Reason { column: None, rule: None, sqlstate: sqlstate.into(), message, value: None }
 }
 
-fn batch_of(names: &[String], texts: Vec<Option<String>>) -> Result<RawBatch> {
-    let schema = Schema::new(names.iter().map(|n| Field::new(n, DataType::Utf8, true)).collect::<Vec<_>>());
-    let arrays = texts.into_iter().map(|t| Arc::new(StringArray::from(vec![t])) as ArrayRef).collect();
-    let fields = RecordBatch::try_new(Arc::new(schema), arrays);
-    Ok(RawBatch {
-        fields: fields.map_err(|e| Error::new(Code::Internal, e.to_string()))?,
-        corrupt: StringArray::from(vec![None::<String>]),
-        raw: BinaryArray::from(vec![None]),
-        first_record: 1,
-        end_byte: 0,
-    })
-}
-
 /// Each record is a part of its own: its place is its number.
-fn add(
-    again: &mut Read,
-    bytes: usize,
-    header: &[String],
-    batch: RawBatch,
-    columns: &[StagingColumn],
-    dialect: &Dialect,
-) {
+fn add(again: &mut Read, bytes: usize, header: &[String], batch: RawBatch, columns: &[StagingColumn], format: &Format) {
     let same = again.pieces.last().filter(|_| again.parts.last().is_some_and(|p| p.columns == header));
     let matched = match same {
         Some(piece) => piece.matched.clone(),
         None => Arc::new(match_header(header, columns)),
     };
-    let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, dialect);
+    let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, format);
     again.parts.push(Part {
         path: String::new(),
         etag: String::new(),
@@ -231,7 +206,7 @@ fn add(
 fn seal(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
-    dialect: &Dialect,
+    format: &Format,
     mut again: Read,
     places: &[usize],
     tried: &mut [Tried],
@@ -253,7 +228,7 @@ fn seal(
     let origins = origins(&again.parts);
     let (loaded, verdict) = scope::owner(pipeline, || {
         let (target, refused, verdict) =
-            load::insert(pipeline, columns, dialect, &rules, &mut again, &origins, chunk_no)?;
+            load::insert(pipeline, columns, format, &rules, &mut again, &origins, chunk_no)?;
         let loaded = again.records as i64 - refused.len() as i64;
         for reject in refused {
             tried[places[reject.part]].reasons = Some(reject.reasons);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::catalog::{events, pipelines, staging};
-use crate::format::csv::Dialect;
+use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::location::Location;
@@ -178,9 +178,9 @@ impl Runner {
         progress::phase(Phase::Reading);
         progress::plan(files.len(), files.iter().map(|f| f.file.size.saturating_sub(f.from_byte)).sum());
         let columns = plan.columns.clone();
-        let dialect = plan.dialect.clone();
+        let format = plan.format.clone();
         let read = runtime::wait(read::read(plan, files))?;
-        self.finish(pipeline, position, &columns, &dialect, read, started)
+        self.finish(pipeline, position, &columns, &format, read, started)
     }
 
     fn finish(
@@ -188,7 +188,7 @@ impl Runner {
         pipeline: &Pipeline,
         position: &Position,
         columns: &[StagingColumn],
-        dialect: &Dialect,
+        format: &Format,
         mut read: Read,
         started: Instant,
     ) -> Result<Tick> {
@@ -208,7 +208,7 @@ impl Runner {
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let landing = Landing { read, planned_on: position.clone(), raw, started };
-        Ok(match load(self.mode, pipeline, columns, dialect, landing)? {
+        Ok(match load(self.mode, pipeline, columns, format, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
             None => Tick::Worked,
         })
@@ -218,7 +218,7 @@ impl Runner {
     fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
         let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
         let plan = self.plan(pipeline, None)?;
-        let (columns, dialect) = (plan.columns.clone(), plan.dialect.clone());
+        let (columns, format) = (plan.columns.clone(), plan.format.clone());
         progress::phase(Phase::Reading);
         let definition = pipeline.clone();
         let (table, found) = runtime::wait(async move {
@@ -237,7 +237,7 @@ impl Runner {
             Some((read, seq)) => {
                 let raw = Some((version as i64, seq));
                 let landing = Landing { read, planned_on: position.clone(), raw, started };
-                Ok(match load(self.mode, pipeline, &columns, &dialect, landing)? {
+                Ok(match load(self.mode, pipeline, &columns, &format, landing)? {
                     Some(sealed) => Tick::Sealed(sealed),
                     None => Tick::Worked,
                 })
@@ -311,7 +311,7 @@ impl Runner {
         };
         Ok(Plan {
             directory,
-            dialect: read::dialect(options),
+            format: read::format(pipeline),
             columns,
             max_rows: options.max_rows_per_chunk,
             // Text as Arrow, rows for COPY, Parquet for the raw layer: several times the bytes read.

@@ -9,7 +9,8 @@ use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder, RecordBatch, StringArra
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::split::{Form, Record, Span, Splitter, Step};
-use super::{Dialect, RawBatch, columns, header};
+use super::{Dialect, columns, header};
+use crate::format::RawBatch;
 use crate::model::{Code, Error, Result};
 
 /// A file with a longer line than this is not taken for CSV.

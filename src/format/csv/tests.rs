@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::format::{Format, RawBatch};
 use crate::model::{Code, Result, simulate};
 
 /// A record as a test states it: its fields, or the text of a corrupt one.
@@ -176,7 +177,7 @@ fn bytes_that_are_not_utf8_make_their_record_corrupt_and_are_kept() {
     let rows = rows_of(&batches[0]);
     assert_eq!(rows[1..3], [lossy("2,\u{fffd}\u{fffd}"), lossy("3,\"\u{fffd}\"")]);
     assert_eq!(rows[3], good(&["4", "é"]));
-    let text = |row| record_text(&batches[0], row, &Dialect::default()).to_vec();
+    let text = |row| Format::Csv(Dialect::default()).record(&batches[0], row).to_vec();
     assert_eq!(text(1), b"2,\xff\xfe");
     assert_eq!(text(4), b"5\xff");
     assert_eq!(explain(&text(1), &Dialect::default(), 2), Some(Malformed::NotUtf8 { byte: 3 }));
@@ -297,7 +298,7 @@ fn the_bytes_of_every_record_can_be_had_again() {
                 while matches!(file[at], b'\n') || file[at..].starts_with(b"\r\n") {
                     at += 1;
                 }
-                let text = record_text(&batch, row, &dialect);
+                let text = Format::Csv(dialect.clone()).record(&batch, row);
                 assert_eq!(file[at..at + text.len()], *text, "{:?}", String::from_utf8_lossy(&file));
                 at += text.len();
                 let reason = explain(&text, &dialect, 3);

@@ -1,0 +1,169 @@
+//! One record: an object's members as text.
+//!
+//! Strings lose their quotes and escapes; numbers, lists and objects stay exactly as they are written; null and what is missing
+//! both are NULL.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Malformed {
+    NotUtf8 { byte: usize },
+    NotJson { message: String },
+    NotAnObject,
+    Twice { name: String },
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::NotUtf8 { byte } => write!(f, "the record is not valid UTF-8 from byte {byte} on"),
+            Malformed::NotJson { message } => write!(f, "the record is not valid JSON: {message}"),
+            Malformed::NotAnObject => f.write_str("the record is no JSON object"),
+            Malformed::Twice { name } => write!(f, "the record has two members \"{}\"", name.escape_debug()),
+        }
+    }
+}
+
+/// A name with its text, or with `None` for null.
+pub type Member<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
+
+/// The members of the object that `line` is, in its order.
+pub fn members(line: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
+    let text = std::str::from_utf8(line).map_err(|e| Malformed::NotUtf8 { byte: e.valid_up_to() + 1 })?;
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => Malformed::NotAnObject,
+            Err(e) => not_json(&e),
+        });
+    }
+    let Members(members) = serde_json::from_str(text).map_err(|e| not_json(&e))?;
+    for (i, (name, _)) in members.iter().enumerate() {
+        if members[..i].iter().any(|(other, _)| other == name) {
+            return Err(Malformed::Twice { name: name.to_string() });
+        }
+    }
+    Ok(members)
+}
+
+/// A record is one line, so its number says nothing.
+fn not_json(e: &serde_json::Error) -> Malformed {
+    let message = e.to_string();
+    let message = match message.rsplit_once(" at line ") {
+        Some((what, _)) if e.column() > 0 => format!("{what} at character {}", e.column()),
+        _ => message,
+    };
+    Malformed::NotJson { message }
+}
+
+struct Members<'a>(Vec<Member<'a>>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    let value: &RawValue = map.next_value()?;
+                    members.push((name, text(value.get()).map_err(serde::de::Error::custom)?));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Borrowed where it has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(text.to_string())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The text of a value, which is known to be JSON; `None` for null.
+pub fn text(raw: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
+    if raw == "null" {
+        return Ok(None);
+    }
+    if !raw.starts_with('"') {
+        return Ok(Some(Cow::Borrowed(raw)));
+    }
+    let Name(text) = serde_json::from_str(raw)?;
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Vec<(String, Option<String>)> {
+        let members = members(line.as_bytes()).unwrap();
+        members.into_iter().map(|(name, text)| (name.into_owned(), text.map(Cow::into_owned))).collect()
+    }
+
+    #[test]
+    fn strings_lose_their_quotes_and_everything_else_stays_as_it_is_written() {
+        let line = r#" {"s":"a\"\u00e9\n","i":12345678901234567890123,"d":1.10,"e":1E5,"t":true,"n":null,"o":{"a": [1, 2.0]},"\u0061":""} "#;
+        let expected = [
+            ("s", Some("a\"é\n")),
+            ("i", Some("12345678901234567890123")),
+            ("d", Some("1.10")),
+            ("e", Some("1E5")),
+            ("t", Some("true")),
+            ("n", None),
+            ("o", Some(r#"{"a": [1, 2.0]}"#)),
+            ("a", Some("")),
+        ];
+        let expected: Vec<_> = expected.iter().map(|(n, t)| (n.to_string(), t.map(str::to_string))).collect();
+        assert_eq!(of(line), expected);
+        assert_eq!(of("{}"), []);
+    }
+
+    #[test]
+    fn what_is_no_object_with_names_of_their_own_is_malformed_and_says_why() {
+        for (line, said) in [
+            (&b"[1]"[..], "no JSON object"),
+            (b"12", "no JSON object"),
+            (b"{\"a\":1,\"\\u0061\":2}", "two members \"a\""),
+            (b"{\"a\":1", "not valid JSON: EOF"),
+            (b"{\"a\":01}", "not valid JSON"),
+            (b"{\"a\":1} {\"a\":2}", "not valid JSON: trailing characters at character 9"),
+            (b"{\"a\":\"\xff\"}", "not valid UTF-8 from byte 7"),
+            (b"{a:1}", "not valid JSON"),
+            (b"{\"a\":NaN}", "not valid JSON"),
+        ] {
+            let message = members(line).unwrap_err().to_string();
+            assert!(message.contains(said), "{}: {message}", String::from_utf8_lossy(line));
+        }
+    }
+}
