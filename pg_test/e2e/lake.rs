@@ -1,9 +1,15 @@
-//! A lake that is no disk: Azurite, behind a foreign server and a user mapping.
+//! The storage matrix: a test's lake on local disk, or on Azurite behind a foreign server and a user mapping.
+//!
+//! [`on_each_storage`] makes a test of each of its bodies for each storage; none is left out, and where Azurite is missing its
+//! tests fail. Tests of flow go through [`Lake`]; a test that is about local disks or servers alone does not, and its name says so.
 
 use crate::azurite::Azurite;
-use crate::sql::quote;
+use crate::server::{Server, land, url};
+use crate::sql::{Session, quote};
 use object_store::ObjectStoreExt;
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
 
 /// Where a test's lake lies: a cell of the storage matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,7 +18,100 @@ pub enum Storage {
     Azurite,
 }
 
+/// Makes `name::on_disk` and `name::on_azurite` of each function; `cell` names what the test creates.
+macro_rules! on_each_storage {
+    ($($(#[$meta:meta])* fn $name:ident($storage:ident, $cell:ident) $body:block)*) => {
+        $(
+            $(#[$meta])*
+            mod $name {
+                #[allow(unused_imports)]
+                use super::*;
+
+                fn test_on($storage: crate::lake::Storage, $cell: &str) $body
+
+                #[test]
+                fn on_disk() {
+                    test_on(crate::lake::Storage::Disk, &crate::lake::cell(stringify!($name), "d"));
+                }
+
+                #[test]
+                fn on_azurite() {
+                    test_on(crate::lake::Storage::Azurite, &crate::lake::cell(stringify!($name), "a"));
+                }
+            }
+        )*
+    };
+}
+pub(crate) use on_each_storage;
+
+/// A short name for a database that no other test has: whole words of the test's, and a number.
+pub fn cell(test: &str, storage: &str) -> String {
+    static MADE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}_{storage}{number}", &test[..test.len().min(40)])
+}
+
 pub const CONTAINER: &str = "lake";
+
+/// The Azurite that tests share which do not stop it. It ends when the last of them lets go.
+pub fn shared_azurite() -> Arc<Azurite> {
+    static SHARED: Mutex<Weak<Azurite>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(|e| e.into_inner());
+    shared.upgrade().unwrap_or_else(|| {
+        let azurite = Arc::new(Azurite::start(&[CONTAINER]));
+        *shared = Arc::downgrade(&azurite);
+        azurite
+    })
+}
+
+/// One test's part of a storage: places by name, each a directory.
+pub struct Lake {
+    dir: PathBuf,
+    azurite: Option<(Arc<Azurite>, String)>,
+}
+
+impl Lake {
+    /// With what the session's user needs to get there.
+    pub fn new(storage: Storage, server: &Server, session: &mut Session, name: &str) -> Lake {
+        let dir = server.create_dir(&format!("{name}_lake"));
+        let azurite = (storage == Storage::Azurite).then(|| {
+            let azurite = shared_azurite();
+            session.execute(&create_server(&azurite));
+            session.execute(&create_mapping(&azurite));
+            (azurite, name.to_owned())
+        });
+        Lake { dir, azurite }
+    }
+
+    /// A place, as users write it.
+    pub fn url(&self, place: &str) -> String {
+        match &self.azurite {
+            Some((azurite, name)) => format!("{}/{name}/{place}", location(azurite)),
+            None => url(&self.dir.join(place)),
+        }
+    }
+
+    /// The directory that is a place on disk; there is none on Azurite.
+    pub fn disk(&self, place: &str) -> Option<PathBuf> {
+        self.azurite.is_none().then(|| self.dir.join(place))
+    }
+
+    /// Makes a place where places must exist before they are used.
+    pub fn create(&self, server: &Server, place: &str) {
+        if self.azurite.is_none() {
+            let name = self.dir.file_name().unwrap().to_str().unwrap();
+            server.create_dir(&format!("{name}/{place}"));
+        }
+    }
+
+    /// Puts a file into a place, as a careful producer does.
+    pub fn put(&self, place: &str, name: &str, content: &[u8]) {
+        match &self.azurite {
+            Some((azurite, cell)) => put(azurite, &format!("{cell}/{place}/{name}"), content),
+            None => land(&self.dir.join(place), name, content),
+        }
+    }
+}
 
 /// The container as users write it.
 pub fn location(azurite: &Azurite) -> String {
@@ -20,10 +119,14 @@ pub fn location(azurite: &Azurite) -> String {
 }
 
 pub fn create_server(azurite: &Azurite) -> String {
+    create_server_at(azurite, &azurite.endpoint())
+}
+
+pub fn create_server_at(azurite: &Azurite, endpoint: &str) -> String {
     format!(
         "CREATE SERVER lake FOREIGN DATA WRAPPER millrace OPTIONS (location {}, endpoint {})",
         quote(&location(azurite)),
-        quote(&azurite.endpoint())
+        quote(endpoint)
     )
 }
 
@@ -31,16 +134,22 @@ pub fn create_mapping(azurite: &Azurite) -> String {
     format!("CREATE USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (account_key {})", quote(&azurite.key()))
 }
 
-/// Writes a blob past the extension, as a producer would.
-pub fn put(azurite: &Azurite, path: &str, content: &[u8]) {
-    let store = MicrosoftAzureBuilder::new()
+fn store(azurite: &Azurite) -> MicrosoftAzure {
+    MicrosoftAzureBuilder::new()
         .with_account(azurite.account())
         .with_access_key(azurite.key())
         .with_endpoint(azurite.endpoint())
         .with_container_name(CONTAINER)
         .with_allow_http(true)
         .build()
-        .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(store.put(&path.into(), content.to_vec().into())).unwrap();
+        .unwrap()
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// Writes a blob past the extension, as a producer would.
+pub fn put(azurite: &Azurite, path: &str, content: &[u8]) {
+    wait(store(azurite).put(&path.into(), content.to_vec().into())).unwrap();
 }

@@ -16,6 +16,7 @@ mod chaos;
 mod consumers;
 mod copier;
 mod direct;
+mod discovery;
 mod expectations;
 mod invoices;
 mod lake;

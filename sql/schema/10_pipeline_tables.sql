@@ -17,6 +17,7 @@ CREATE TABLE millrace.pipeline (
     app_id         text NOT NULL,                -- stem of the Delta application ids: never reused, so a new pipeline is never taken for an old one
     state          text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'stopped')),
     state_reason   text,
+    ledger_epoch   integer NOT NULL DEFAULT 0,   -- grows when somebody changes the ledger by hand: what workers know of it is then stale
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 

@@ -42,7 +42,18 @@ COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
 
 CREATE PROCEDURE millrace.run(pipeline text) LANGUAGE c AS 'MODULE_PATHNAME', 'run_wrapper';
 COMMENT ON PROCEDURE millrace.run(text) IS
-'Loads and publishes everything that is available now, a commit per chunk. For the pipeline''s owner; not inside a transaction block.';
+'Loads and publishes everything that is available now, a commit per chunk. Files that have not settled yet are waited for, up to 10 seconds.
+For the pipeline''s owner; not inside a transaction block.';
+
+CREATE PROCEDURE millrace.retry_file(pipeline text, path text) LANGUAGE c AS 'MODULE_PATHNAME', 'retry_file_wrapper';
+COMMENT ON PROCEDURE millrace.retry_file(text, text) IS
+'Lets a file that is failed, dead or skipped be tried again with the next tick, as if it had never failed; it goes on behind the records that
+were loaded of it. path: as in millrace.files. Kept in millrace.events. For the pipeline''s owner.';
+
+CREATE PROCEDURE millrace.skip_file(pipeline text, path text, reason text DEFAULT NULL) LANGUAGE c AS 'MODULE_PATHNAME', 'skip_file_wrapper';
+COMMENT ON PROCEDURE millrace.skip_file(text, text, text) IS
+'Leaves a file out that is not loaded yet, until it is replaced or millrace.retry_file takes it back; records that were loaded of it stay. A path
+that is not known yet is left out whatever comes under that name. reason is shown in millrace.files; kept in millrace.events. For the pipeline''s owner.';
 
 CREATE FUNCTION millrace.create_aggregate(
     pipeline text, name text, query text, publish text DEFAULT NULL, options jsonb DEFAULT '{}'
@@ -128,8 +139,8 @@ CREATE FUNCTION millrace.wake_workers() RETURNS void LANGUAGE c VOLATILE PARALLE
 COMMENT ON FUNCTION millrace.wake_workers() IS 'Lets the workers look for pipelines now instead of at their next look. Never needed for correctness.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA millrace FROM PUBLIC;
-REVOKE ALL ON PROCEDURE millrace.run(text) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text) FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA millrace TO millrace_admin;
-GRANT EXECUTE ON PROCEDURE millrace.run(text) TO millrace_admin;
+GRANT EXECUTE ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text) TO millrace_admin;
 GRANT EXECUTE ON FUNCTION millrace.lineage(text, bigint, bigint) TO millrace_consumer;
 GRANT EXECUTE ON FUNCTION millrace.preloaded(), millrace.library_version() TO millrace_consumer, millrace_monitor;

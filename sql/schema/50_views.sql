@@ -46,7 +46,7 @@ SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_
        f.records_done, f.bytes_done, f.updated_at, f.dropped
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
-'The ledger of landing files. state: waiting (loaded in part), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead. path is relative to the source.';
+'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. path is relative to the source.';
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at

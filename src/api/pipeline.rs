@@ -9,7 +9,7 @@ use crate::catalog::pipelines;
 use crate::model::{Error, Result};
 use crate::pg::error::required;
 use crate::pg::{procedure, shmem, user};
-use crate::pipeline::{define, run as running, scope};
+use crate::pipeline::{define, files, run as running, scope};
 use crate::worker;
 
 const ADMIN: &std::ffi::CStr = c"millrace_admin";
@@ -81,6 +81,16 @@ fn change(pipeline: Option<&str>, f: impl FnOnce(&str) -> Result<()>) -> Answer<
         worker::wake();
         Ok(())
     })())
+}
+
+#[pg_extern(sql = false)]
+fn retry_file(pipeline: Option<&str>, path: Option<&str>) -> Answer<()> {
+    change(pipeline, |name| files::retry(name, required(path, "path")?))
+}
+
+#[pg_extern(sql = false)]
+fn skip_file(pipeline: Option<&str>, path: Option<&str>, reason: Option<&str>) -> Answer<()> {
+    change(pipeline, |name| files::skip(name, required(path, "path")?, reason))
 }
 
 /// A procedure: it commits after each chunk.

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use crate::model::Result;
 use crate::pg::spi;
 
+/// Stands for the ETag of a path that was skipped without knowing a file of that name.
+pub const ANY_VERSION: &str = "*";
+
 /// What the ledger says of a listed file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Known {
@@ -22,6 +25,11 @@ impl Known {
     /// True when the file needs no further look while it stays as it is.
     pub fn is_settled(&self) -> bool {
         matches!(self.state.as_str(), "loaded" | "skipped" | "changed" | "dead")
+    }
+
+    /// True for a path that was skipped before a file was there: whatever comes under this name is not loaded.
+    pub fn is_skipped_for_good(&self) -> bool {
+        self.state == "skipped" && self.etag == ANY_VERSION
     }
 }
 
@@ -85,6 +93,104 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
             numbers(|f| Some(f.rejects)).into(),
             numbers(|f| Some(f.dropped)).into(),
         ],
+    )?;
+    Ok(())
+}
+
+/// Notes files that are there but have to wait. What the ledger says of them otherwise stays.
+pub fn record_waiting(pipeline_id: i32, files: &[(String, String, i64)]) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state)
+         SELECT $1, path, etag, size, 'waiting'
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]))
+             AS new (path, etag, size)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET etag = EXCLUDED.etag, size = EXCLUDED.size, updated_at = pg_catalog.clock_timestamp()
+          WHERE f.state = 'waiting' AND f.records_done = 0 AND (f.etag, f.size) IS DISTINCT FROM (EXCLUDED.etag, EXCLUDED.size)",
+        vec![
+            pipeline_id.into(),
+            files.iter().map(|f| Some(f.0.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.1.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.2)).collect::<Vec<_>>().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes that records of these files are in the raw layer and could not be loaded from there.
+pub fn record_landed(pipeline_id: i32, files: &[(String, String, i64)], error: &str) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, error)
+         SELECT $1, path, etag, size, 'landed', $5
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]))
+             AS new (path, etag, size)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET etag = EXCLUDED.etag, size = EXCLUDED.size, state = 'landed', error = EXCLUDED.error,
+                updated_at = pg_catalog.clock_timestamp()
+          WHERE f.error IS DISTINCT FROM EXCLUDED.error OR f.state <> 'landed'",
+        vec![
+            pipeline_id.into(),
+            files.iter().map(|f| Some(f.0.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.1.clone())).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.2)).collect::<Vec<_>>().into(),
+            error.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The state of one file.
+#[derive(Debug, Deserialize)]
+pub struct State {
+    pub state: String,
+    pub etag: String,
+    pub records_done: i64,
+}
+
+pub fn state(pipeline_id: i32, path: &str) -> Result<Option<State>> {
+    Ok(spi::query(
+        "SELECT state, etag, records_done FROM millrace.file WHERE pipeline_id = $1 AND path = $2 FOR UPDATE",
+        vec![pipeline_id.into(), path.into()],
+    )?
+    .pop())
+}
+
+/// Lets a file be tried as if it had never failed.
+pub fn retry(pipeline_id: i32, path: &str) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.file
+            SET state = 'waiting', attempts = 0, error = NULL, retry_at = NULL, updated_at = pg_catalog.clock_timestamp()
+          WHERE pipeline_id = $1 AND path = $2",
+        vec![pipeline_id.into(), path.into()],
+    )?;
+    Ok(())
+}
+
+/// Leaves a file out, for good where the ledger does not know it.
+pub fn skip(pipeline_id: i32, path: &str, reason: Option<&str>) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, error) VALUES ($1, $2, $4, 0, 'skipped', $3)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET state = 'skipped', error = EXCLUDED.error, retry_at = NULL, updated_at = pg_catalog.clock_timestamp()",
+        vec![pipeline_id.into(), path.into(), reason.into(), ANY_VERSION.into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets a path that was skipped before a file was there.
+pub fn forget(pipeline_id: i32, path: &str) -> Result<()> {
+    spi::execute(
+        "DELETE FROM millrace.file WHERE pipeline_id = $1 AND path = $2",
+        vec![pipeline_id.into(), path.into()],
+    )?;
+    Ok(())
+}
+
+/// Lets processes that keep what they know of the ledger read it again.
+pub fn touch(pipeline_id: i32) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET ledger_epoch = ledger_epoch + 1 WHERE id = $1",
+        vec![pipeline_id.into()],
     )?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::pg::spi;
 const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
-        options, settings, app_id, state, state_reason
+        options, settings, app_id, state, state_reason, ledger_epoch
    FROM millrace.pipeline";
 
 fn unknown(name: &str) -> Error {

@@ -44,10 +44,10 @@ fn files_are_written_whole_listed_and_read_as_the_listing_saw_them() {
             put_atomic(&dir, name, Bytes::from(name.as_bytes().to_vec())).await.unwrap();
         }
         assert_eq!(put_atomic(&dir, "_x.csv", Bytes::new()).await.unwrap_err().code, Code::InvalidParameter);
-        let found = list(&dir, Some("*.csv"), true, Duration::ZERO).await.unwrap();
+        let found = list(&dir, Some("*.csv"), true).await.unwrap();
         let names: Vec<&str> = found.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(names, ["a b%20ü.csv", "b.csv", "y=2024/c.csv"]);
-        assert_eq!(list(&dir, Some("*.csv"), false, Duration::ZERO).await.unwrap().len(), 2);
+        assert_eq!(list(&dir, Some("*.csv"), false).await.unwrap().len(), 2);
         for file in &found {
             assert_eq!(read(&dir, file, 0).await.unwrap(), file.path.as_bytes());
             assert_eq!(read(&dir, file, 2).await.unwrap(), &file.path.as_bytes()[2..]);
@@ -55,7 +55,7 @@ fn files_are_written_whole_listed_and_read_as_the_listing_saw_them() {
         // replaced by one of the same size: the listing's file is gone for good
         put_atomic(&dir, "b.csv", Bytes::from_static(b"X.csv")).await.unwrap();
         assert_eq!(read(&dir, &found[1], 0).await.unwrap_err().code, Code::Changed);
-        let again = list(&dir, None, false, Duration::ZERO).await.unwrap();
+        let again = list(&dir, None, false).await.unwrap();
         assert_ne!(again[1].etag, found[1].etag);
         assert!(dir.create_new("once", Bytes::from_static(b"1")).await.unwrap());
         assert!(!dir.create_new("once", Bytes::from_static(b"2")).await.unwrap());
@@ -64,7 +64,7 @@ fn files_are_written_whole_listed_and_read_as_the_listing_saw_them() {
         let big: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
         put_atomic(&dir, "big/f.csv", Bytes::from(big.clone())).await.unwrap();
         let (below, pattern) = Dir::resolve(&place("az://lake/in/big/f.csv"), &credentials).await.unwrap();
-        let file = list(&below, pattern.as_deref(), false, Duration::ZERO).await.unwrap().remove(0);
+        let file = list(&below, pattern.as_deref(), false).await.unwrap().remove(0);
         assert_eq!(read(&below, &file, 0).await.unwrap(), big);
         assert_eq!(read(&below, &file, 4_000_000).await.unwrap(), &big[4_000_000..]);
     });
@@ -80,15 +80,12 @@ fn each_kind_of_credentials_opens_the_lake_and_wrong_ones_are_named_without_a_se
             for location in ["az://lake/x", "abfss://lake@devstoreaccount1.dfs.core.windows.net/x"] {
                 let dir = Dir::open(&place(location), &all).await.unwrap();
                 put_atomic(&dir, "f.csv", Bytes::from_static(b"1")).await.unwrap();
-                assert_eq!(list(&dir, None, false, Duration::ZERO).await.unwrap().len(), 1);
+                assert_eq!(list(&dir, None, false).await.unwrap().len(), 1);
             }
         }
         let http = azurite.endpoint() + "/lake/x";
         let keyed = Credentials::from([("account_key".to_owned(), key.clone())]);
-        assert_eq!(
-            list(&Dir::open(&place(&http), &keyed).await.unwrap(), None, false, Duration::ZERO).await.unwrap().len(),
-            1
-        );
+        assert_eq!(list(&Dir::open(&place(&http), &keyed).await.unwrap(), None, false).await.unwrap().len(), 1);
 
         let wrong = key.replace("Eby8", "Abc8");
         let expired = azurite.expired_sas();
@@ -129,7 +126,7 @@ fn a_lake_that_is_out_of_reach_is_reported_soon_and_works_again_when_it_is_back(
     });
     assert_eq!(error.code, Code::Unavailable, "{error:?}");
     azurite.restart();
-    run(async { assert_eq!(list(&dir, None, false, Duration::ZERO).await.unwrap().len(), 1) });
+    run(async { assert_eq!(list(&dir, None, false).await.unwrap().len(), 1) });
 
     let nowhere = Credentials::from([
         ("endpoint".to_owned(), "https://account.invalid".to_owned()),

@@ -1,10 +1,7 @@
 //! Lists the landing files of a directory.
 //!
 //! Promises: files come sorted by path; names (of files or directories) that begin with `.` or `_`, and those that writers use
-//! while a file is not complete, never appear. A file that was changed less than `settle` ago does not appear yet.
-//! A file replaced under the same name has another ETag.
-
-use std::time::Duration;
+//! while a file is not complete, never appear. A file replaced under the same name has another ETag.
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -30,16 +27,13 @@ pub struct LandingFile {
 ///
 /// A pattern without `/` is matched against the file's name, one with `/` against the path below the directory, which then is
 /// read with all its subdirectories.
-pub async fn list(dir: &Dir, pattern: Option<&str>, recursive: bool, settle: Duration) -> Result<Vec<LandingFile>> {
+pub async fn list(dir: &Dir, pattern: Option<&str>, recursive: bool) -> Result<Vec<LandingFile>> {
     let filter = Filter::new(pattern)?;
     let recursive = recursive || filter.whole_path;
     let mut found = match dir.local_path("") {
         Some(path) => local::list(path, recursive, move |relative| filter.accepts(relative), dir.place()).await?,
         None => list_store(dir, &filter, recursive).await?,
     };
-    if !settle.is_zero() {
-        found.retain(|file| local::age(file.modified) >= settle);
-    }
     found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }

@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -242,13 +241,4 @@ pub(super) async fn sync(path: PathBuf, place: String) -> Result<()> {
             .map_err(|e| io_error(&e, "write file", &place))
     })
     .await
-}
-
-/// How long ago a file was changed; a time that lies ahead counts by its distance.
-pub(super) fn age(modified: DateTime<Utc>) -> Duration {
-    let modified = SystemTime::from(modified);
-    match SystemTime::now().duration_since(modified) {
-        Ok(age) => age,
-        Err(ahead) => ahead.duration(),
-    }
 }

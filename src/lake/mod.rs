@@ -18,6 +18,7 @@ pub mod parquet_file;
 pub mod parquet_rows;
 pub mod reading;
 pub mod server_options;
+pub mod settling;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -175,6 +175,12 @@ impl Location {
         self.scheme == Scheme::File
     }
 
+    /// True for storage in which a file is there before its writer is done with it: Data Lake Storage appends and flushes.
+    /// Other object stores show whole objects, and on local disk careful producers rename.
+    pub fn may_show_growing_files(&self) -> bool {
+        !matches!(self.scheme, Scheme::File | Scheme::S3 | Scheme::S3a | Scheme::Gs)
+    }
+
     /// The path on local disk (of the directory, where there is a pattern).
     pub fn local_path(&self) -> Result<PathBuf> {
         if !self.is_local() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::model::{Code, Error, Result};
+use crate::model::{Code, Error, Location, Result};
 
 /// In which order new files are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -34,9 +34,9 @@ pub enum OnReplaced {
 pub struct Options {
     /// Also look into directories below.
     pub recursive: bool,
-    /// How long a file must have been unchanged before it is read.
-    #[serde(with = "duration")]
-    pub settle: Duration,
+    /// How long a file must have been unchanged before it is read. `None`: what [`Options::settle_at`] says of the storage.
+    #[serde(with = "duration::optional")]
+    pub settle: Option<Duration>,
     pub max_files_per_chunk: u32,
     pub max_bytes_per_chunk: u64,
     pub max_rows_per_chunk: u64,
@@ -67,7 +67,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             recursive: false,
-            settle: Duration::ZERO,
+            settle: None,
             max_files_per_chunk: 1_000,
             max_bytes_per_chunk: 32 * 1024 * 1024,
             max_rows_per_chunk: 1_000_000,
@@ -87,7 +87,16 @@ impl Default for Options {
     }
 }
 
+/// Long enough for a writer that appends and flushes block after block.
+const SETTLE_WHERE_FILES_GROW: Duration = Duration::from_secs(2);
+
 impl Options {
+    /// How long a file at this location must have been unchanged before it is read.
+    pub fn settle_at(&self, location: &Location) -> Duration {
+        let usual = if location.may_show_growing_files() { SETTLE_WHERE_FILES_GROW } else { Duration::ZERO };
+        self.settle.unwrap_or(usual)
+    }
+
     pub fn parse(value: &Value) -> Result<Options> {
         if !value.is_object() {
             return Err(Error::new(Code::InvalidParameter, "options must be a JSON object")
@@ -169,6 +178,25 @@ pub mod duration {
         parsed.ok_or_else(|| serde::de::Error::custom(format!("{value} is no duration; write e.g. \"2 seconds\"")))
     }
 
+    /// The same where there may be none.
+    pub mod optional {
+        use super::*;
+
+        pub fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+            match d {
+                Some(d) => super::serialize(d, s),
+                None => s.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+            match Value::deserialize(d)? {
+                Value::Null => Ok(None),
+                given => super::deserialize(given).map(Some).map_err(serde::de::Error::custom),
+            }
+        }
+    }
+
     /// Sum of `number unit` pairs.
     pub fn parse(text: &str) -> Option<Duration> {
         let spaced: String = text
@@ -222,6 +250,19 @@ mod tests {
         }
         for text in ["", "2", "two seconds", "-1 s", "1 fortnight"] {
             assert_eq!(duration::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_must_settle_where_they_can_be_seen_growing_unless_somebody_says_otherwise() {
+        let at = |options: &Value, location: &str| {
+            Options::parse(options).unwrap().settle_at(&Location::parse(location).unwrap()).as_millis()
+        };
+        for (location, millis) in [("file:///in", 0), ("abfss://c@a.dfs.core.windows.net/in", 2_000), ("s3://b/in", 0)]
+        {
+            assert_eq!(at(&json!({}), location), millis, "{location}");
+            assert_eq!(at(&json!({"settle": "3 s"}), location), 3_000, "{location}");
+            assert_eq!(at(&json!({"settle": 0}), location), 0, "{location}");
         }
     }
 

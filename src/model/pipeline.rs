@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub app_id: String,
     pub state: String,
     pub state_reason: Option<String>,
+    /// Counts the changes that people made to the ledger of files.
+    pub ledger_epoch: i32,
 }
 
 impl Pipeline {

@@ -53,7 +53,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     }
     check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
     let source = Source::open(wanted.source, access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?)?;
-    let existing = source.list(options.recursive, std::time::Duration::ZERO)?;
+    let existing = source.list(options.recursive)?;
     let columns = match wanted.columns {
         Some(text) => text.to_string(),
         None => infer::columns(&source, &existing, &options)?,

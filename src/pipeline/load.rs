@@ -20,6 +20,7 @@ use crate::pg::copy::{self, Filter, Violation};
 use crate::pg::input::Reader;
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::{self, Relation};
+use crate::pg::spi;
 use crate::pg::subtransaction;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::columns::{Match, StagingColumn};
@@ -184,18 +185,23 @@ fn timings(landing: &Landing) -> serde_json::Value {
 
 /// Notes a file that could not be read.
 pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFile, error: &Error) -> Result<()> {
-    let options = &pipeline.options;
     // What is temporary by nature, and what may be mended by an administrator without the file itself changing.
     let can_help = error.is_temporary() || matches!(error.code, Code::Forbidden | Code::NotFound);
+    note_failed(pipeline, (&file.path, &file.etag, file.size), error, can_help)
+}
+
+/// Notes a failure of a file: `dead` at once where another try can't help.
+pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, can_help: bool) -> Result<()> {
+    let options = &pipeline.options;
     files::record_failed(
         pipeline.id,
-        (&file.path, &file.etag, file.size as i64),
+        (file.0, file.1, file.2 as i64),
         &error.to_string(),
         can_help,
         options.max_attempts as i32,
         options.backoff.as_millis() as i64,
     )?;
-    events::record(&pipeline.name, "file_failed", Some(&file.path), Some(&error.to_string()), None)
+    events::record(&pipeline.name, "file_failed", Some(file.0), Some(&error.to_string()), None)
 }
 
 /// Inserts the rows; gives the relation they went into, those that are no rows, and what the rules found.
@@ -210,6 +216,8 @@ pub fn insert(
 ) -> Result<(Relation, Vec<Reject>, Verdict)> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
     let target = staging::target(&staging, chunk_no)?;
+    // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
+    spi::execute_once("SET CONSTRAINTS ALL IMMEDIATE")?;
     let mut gathered = gather(columns, format, read, origins)?;
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
     let filter = judge::filter(rules);

@@ -32,7 +32,7 @@ pub struct Column {
 
 /// The files at a location, as a pipeline would see them.
 pub fn list(location: &str, recursive: bool) -> Result<Vec<LandingFile>> {
-    open(location)?.list(recursive, std::time::Duration::ZERO)
+    open(location)?.list(recursive)
 }
 
 /// The columns at a location: those of a Delta table, or those that the CSV files there seem to have.
@@ -50,7 +50,7 @@ pub fn describe(location: &str, options: &Value) -> Result<Vec<Column>> {
         return Ok(columns.collect());
     }
     let source = open(location)?;
-    let files = source.list(options.recursive, std::time::Duration::ZERO)?;
+    let files = source.list(options.recursive)?;
     let declared = columns_parser::parse(&infer::columns(&source, &files, &options)?)?;
     Ok(declared
         .into_iter()
@@ -81,7 +81,7 @@ pub fn peek(location: &str, limit: i64, options: &Value) -> Result<Vec<Value>> {
         })?,
         None => {
             let source = open(location)?;
-            let files = source.list(options.recursive, std::time::Duration::ZERO)?;
+            let files = source.list(options.recursive)?;
             infer::first_rows(&source, &files, &options, limit)?
         }
     };

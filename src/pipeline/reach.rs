@@ -46,8 +46,7 @@ fn source(pipeline: &Pipeline) -> Result<(String, Option<i64>)> {
     }
     access::require_readable(pipeline.owner, &pipeline.source)?;
     let credentials = access::credentials(pipeline.owner, &Location::parse(&pipeline.source)?)?;
-    let files =
-        Source::open(&pipeline.source, credentials)?.list(pipeline.options.recursive, std::time::Duration::ZERO)?;
+    let files = Source::open(&pipeline.source, credentials)?.list(pipeline.options.recursive)?;
     let newest = files.iter().map(|f| f.modified.timestamp_micros()).max();
     Ok((format!("{} files", files.len()), newest))
 }

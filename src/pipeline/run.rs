@@ -1,12 +1,17 @@
 //! Everything that is available now, for a client that calls run(): the same ticks as the worker's, until one is idle.
 
+use std::time::Duration;
+
 use crate::catalog::pipelines;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
-use crate::pg::error;
 use crate::pg::transaction::{self, Mode};
+use crate::pg::{error, runtime};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::scope;
+
+/// Files that are there when run() is called but have not settled are waited for, if that takes no longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Ticks until there is nothing left. An error is noted with the pipeline, then passed on.
 pub fn run(pipeline: &Pipeline) -> Result<()> {
@@ -14,10 +19,19 @@ pub fn run(pipeline: &Pipeline) -> Result<()> {
         return Err(Error::new(Code::WrongState, "a standby can't run pipelines").hint("Call run() on the primary."));
     }
     let mut runner = Runner::new(Mode::Procedure, pipeline.id);
+    let mut patience = LONGEST_WAIT;
     loop {
         match runner.tick() {
             Ok(Tick::Sealed(_) | Tick::Worked) => {}
             Ok(Tick::Idle) => {
+                if let Some(wait) = runner.unsettled().filter(|wait| *wait <= patience) {
+                    patience -= wait;
+                    runtime::wait(async move {
+                        tokio::time::sleep(wait).await;
+                        Ok(())
+                    })?;
+                    continue;
+                }
                 for (path, e) in runner.take_failed() {
                     error::warn(
                         Error::new(e.code, format!("file \"{path}\" could not be read"))

@@ -3,14 +3,14 @@
 //! Promises: at most one chunk a tick; what a tick finds out about the lake it keeps for the next, and nothing that it keeps
 //! is needed for correctness. Postgres and the lake decide, by the locked position and by the raw layer's txn.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::catalog::{events, pipelines, staging};
 use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
+use crate::model::landing::Part;
 use crate::model::location::Location;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
@@ -18,10 +18,11 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
 use crate::pipeline::columns::{StagingColumn, staging_columns};
+use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Read};
-use crate::pipeline::source::{Settled, Source, new_files};
-use crate::pipeline::{access, land, publish, scope};
+use crate::pipeline::source::Source;
+use crate::pipeline::{access, files, land, publish, scope};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct Runner {
     shown: [Credentials; 2],
     source: Option<(String, Source)>,
     raw: Option<Table>,
-    settled: Settled,
+    discovery: Discovery,
     layers: publish::Layers,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
@@ -68,7 +69,7 @@ impl Runner {
             shown: Default::default(),
             source: None,
             raw: None,
-            settled: HashMap::new(),
+            discovery: Discovery::default(),
             layers: publish::Layers::default(),
             failed: vec![],
             conflicts: 0,
@@ -78,6 +79,11 @@ impl Runner {
     /// The files that could not be read since the last call.
     pub fn take_failed(&mut self) -> Vec<(String, Error)> {
         std::mem::take(&mut self.failed)
+    }
+
+    /// How long until files that are there have settled, if some have not.
+    pub fn unsettled(&self) -> Option<Duration> {
+        self.discovery.unsettled()
     }
 
     /// The pipeline and its position as they are now; `None` when it, or the whole extension, is gone, and on a standby.
@@ -152,7 +158,7 @@ impl Runner {
     fn forget(&mut self) {
         self.source = None;
         self.raw = None;
-        self.settled.clear();
+        self.discovery.forget();
         self.layers = publish::Layers::default();
     }
 
@@ -170,7 +176,7 @@ impl Runner {
         }
         let Some((_, source)) = &self.source else { return Ok(Tick::Idle) };
         let source = source.clone();
-        let files = new_files(self.mode, pipeline, &source, &mut self.settled)?;
+        let files = self.discovery.next(self.mode, pipeline, &source)?;
         if files.is_empty() {
             return Ok(Tick::Idle);
         }
@@ -207,11 +213,33 @@ impl Runner {
             raw = Some((version as i64, seq));
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
+        let parts = read.parts.clone();
         let landing = Landing { read, planned_on: position.clone(), raw, started };
-        Ok(match load(self.mode, pipeline, columns, format, landing)? {
-            Some(sealed) => Tick::Sealed(sealed),
-            None => Tick::Worked,
-        })
+        match load(self.mode, pipeline, columns, format, landing) {
+            Ok(sealed) => {
+                self.discovery.grow();
+                Ok(sealed.map_or(Tick::Worked, Tick::Sealed))
+            }
+            Err(e) => self.not_loaded(pipeline, &parts, raw.is_some(), e),
+        }
+    }
+
+    /// What was read could not be loaded. Where a file may be the reason, the batch is halved until it is alone, and that file waits
+    /// for another try while the others go on.
+    fn not_loaded(&mut self, pipeline: &Pipeline, parts: &[Part], landed: bool, error: Error) -> Result<Tick> {
+        if landed && error.code != Code::Conflict {
+            files::landed(self.mode, pipeline, parts, &error)?;
+        }
+        if landed || !files::may_be_to_blame(&error) {
+            return Err(error);
+        }
+        if !self.discovery.halve(parts.len())
+            && let Some(part) = parts.first()
+        {
+            files::failed(self.mode, pipeline, part, &error)?;
+            self.failed.push((part.path.clone(), error));
+        }
+        Ok(Tick::Worked)
     }
 
     /// Loads a version of the raw layer that was committed but not loaded: by a process that died in between, mostly.
@@ -236,11 +264,12 @@ impl Runner {
         match found {
             Some((read, seq)) => {
                 let raw = Some((version as i64, seq));
+                let parts = read.parts.clone();
                 let landing = Landing { read, planned_on: position.clone(), raw, started };
-                Ok(match load(self.mode, pipeline, &columns, &format, landing)? {
-                    Some(sealed) => Tick::Sealed(sealed),
-                    None => Tick::Worked,
-                })
+                match load(self.mode, pipeline, &columns, &format, landing) {
+                    Ok(sealed) => Ok(sealed.map_or(Tick::Worked, Tick::Sealed)),
+                    Err(e) => self.not_loaded(pipeline, &parts, true, e),
+                }
             }
             None => self.step_over(pipeline, position, version),
         }
