@@ -1,4 +1,4 @@
--- The table that supported.sql and refused.sql read, and a function that loads a chunk of random rows into it.
+-- The table that supported.sql and refused.sql read, and a function that makes random rows for it, in staging.fresh.
 -- Values are chosen to be awkward: NULLs, NaN, infinities, many digits, equal values that are shown differently.
 
 CREATE SCHEMA staging;
@@ -46,14 +46,17 @@ CREATE TABLE staging.sales (
     data       bytea,
     "Odd ""Name" integer
 ) PARTITION BY RANGE (_chunk_no);
-CREATE TABLE staging.sales_p1 PARTITION OF staging.sales FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+CREATE TABLE staging.sales_p1 PARTITION OF staging.sales FOR VALUES FROM (MINVALUE) TO (0);
+
+CREATE TABLE staging.fresh (LIKE staging.sales);
 
 CREATE FUNCTION staging.pick(anyarray) RETURNS anyelement VOLATILE LANGUAGE sql
     AS 'SELECT $1[1 + floor(random() * array_length($1, 1))::int]';
 
-CREATE FUNCTION staging.load(chunk bigint, rows integer) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO staging.sales
-    SELECT chunk, i,
+CREATE FUNCTION staging.make(rows integer) RETURNS void LANGUAGE sql AS $$
+    TRUNCATE staging.fresh;
+    INSERT INTO staging.fresh
+    SELECT 0, i,
         staging.pick(ARRAY['es_health', 'es_food', 'M''1', 'a "quoted" one', 'ß', NULL]),
         staging.pick(ARRAY['C1', 'C2', 'C3', 'C' || floor(random() * 1000), '', NULL]),
         staging.pick(ARRAY['Bonn', 'bonn', 'Ärgersheim', 'Zürich', NULL]),

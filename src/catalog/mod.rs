@@ -3,12 +3,21 @@
 //! Functions here expect to run inside a transaction, with settings pinned and the right role acting; see `pipeline::scope`.
 
 pub mod aggregate;
+#[cfg(feature = "pg15")]
 pub mod aggregates;
+#[cfg(feature = "pg15")]
 pub mod chunks;
+#[cfg(feature = "pg15")]
 pub mod events;
+#[cfg(feature = "pg15")]
 pub mod expectations;
+#[cfg(feature = "pg15")]
 pub mod files;
+#[cfg(feature = "pg15")]
 pub mod layers;
+#[cfg(feature = "pg15")]
 pub mod pipelines;
+#[cfg(feature = "pg15")]
 pub mod servers;
+#[cfg(feature = "pg15")]
 pub mod staging;

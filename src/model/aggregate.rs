@@ -23,8 +23,21 @@ pub struct Expression {
     pub type_name: String,
     /// Qualified and quoted; `None` where the type has none.
     pub collation: Option<String>,
-    /// True where each collation calls the same values equal, so that the fastest one will find them.
-    pub bytewise: bool,
+    /// The operator that GROUP BY takes for equality, as it is written between two values; `None` where the type has none.
+    pub equal: Option<String>,
+    pub hash: Hash,
+}
+
+/// How equal values get the same number, so that they are found by a number whatever their size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hash {
+    /// A function of the value and a seed.
+    Function(String),
+    /// The type's function can't be called by its name; as the field of a row the value is hashed all the same.
+    Row,
+    /// The type has none: such values are told apart one by one.
+    None,
 }
 
 /// An aggregate function and its argument.
@@ -33,10 +46,22 @@ pub enum Function {
     CountRows,
     Count(Expression),
     CountDistinct(Expression),
-    Sum(Expression),
-    Avg(Expression),
+    Sum(Expression, Digits),
+    Avg(Expression, Digits),
     Min(Expression),
     Max(Expression),
+}
+
+/// What a sum shows behind the point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Digits {
+    /// Integers.
+    Whole,
+    /// Numerics of a declared scale.
+    Fixed,
+    /// As many as the summand that has most: a sum may lose digits when summands are taken away.
+    Varying,
 }
 
 /// An aggregate as it stands in the query.
@@ -68,11 +93,23 @@ pub struct Input {
 #[serde(rename_all = "snake_case")]
 pub enum PartialKind {
     Count,
-    Sum,
+    Sum(Digits),
     Min,
     Max,
-    /// Counts the pairs that are new in the distinct table of this number.
+    /// Counts the pairs that are in the distinct table of this number.
     Distinct(usize),
+}
+
+impl PartialKind {
+    /// The aggregate function that gives it from rows; `None` where it is counted up.
+    pub fn function(&self) -> Option<&'static str> {
+        match self {
+            PartialKind::Count | PartialKind::Distinct(_) => None,
+            PartialKind::Sum(_) => Some("sum"),
+            PartialKind::Min => Some("min"),
+            PartialKind::Max => Some("max"),
+        }
+    }
 }
 
 /// A column of the state table that a chunk's rows are merged into.
@@ -85,6 +122,8 @@ pub struct Partial {
     pub filter: Option<String>,
     pub type_name: String,
     pub collation: Option<String>,
+    /// Between two values of the column; only where they are compared.
+    pub equal: Option<String>,
 }
 
 /// The values that a `count(DISTINCT …)` has seen, in a table of their own.
@@ -96,7 +135,8 @@ pub struct DistinctSet {
     pub filter: Option<String>,
     pub type_name: String,
     pub collation: Option<String>,
-    pub bytewise: bool,
+    pub equal: Option<String>,
+    pub hash: Hash,
 }
 
 /// How an aggregate's value is read from the state table.
@@ -137,6 +177,7 @@ pub struct Output {
 /// What the analysis found, before columns are laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
+    pub signed: bool,
     pub keys: Vec<Expression>,
     pub condition: Option<String>,
     pub calls: Vec<Call>,
@@ -150,6 +191,8 @@ pub struct Findings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub version: u32,
+    /// True where rows may be changed and deleted, so that what was added can be taken away again.
+    pub signed: bool,
     /// Empty for a query without GROUP BY: one group, there from the start.
     pub keys: Vec<Key>,
     /// The WHERE clause.
@@ -189,6 +232,7 @@ impl Plan {
             .collect();
         let mut plan = Plan {
             version: PLAN_VERSION,
+            signed: findings.signed,
             keys,
             condition: findings.condition,
             inputs: Vec::new(),
@@ -232,6 +276,26 @@ impl Plan {
         serde_json::from_str(text).map_err(broken)
     }
 
+    /// True where rows that go can spoil a partial result, so that it must be computed again from a group's rows.
+    pub fn may_recompute(&self) -> bool {
+        self.signed
+            && self.partials.iter().any(|p| p.kind.function().is_some() && p.kind != PartialKind::Sum(Digits::Whole))
+    }
+
+    /// True where that happens in everyday use, so that the rows of a group must be found by an index. A sum of fixed digits
+    /// is spoilt by not-a-number alone.
+    pub fn recomputes(&self) -> bool {
+        let is_rare = |kind: PartialKind| matches!(kind, PartialKind::Sum(Digits::Whole | Digits::Fixed));
+        self.signed && self.partials.iter().any(|p| p.kind.function().is_some() && !is_rare(p.kind))
+    }
+
+    /// The column that counts what a sum adds up.
+    pub fn count_beside(&self, sum: &Partial) -> Option<&str> {
+        let beside =
+            |p: &&Partial| p.kind == PartialKind::Count && p.argument == sum.argument && p.filter == sum.filter;
+        self.partials.iter().find(beside).map(|p| p.column.as_str())
+    }
+
     /// Refuses what readers of changed groups could not follow.
     pub fn check_publishable(&self) -> Result<()> {
         if self.having {
@@ -249,26 +313,44 @@ impl Plan {
 
     fn keep(&mut self, call: &Call) -> Reading {
         let filter = call.filter.as_ref().map(|sql| self.input(sql));
-        let (kind, argument) = match &call.function {
+        let (kind, expression) = match &call.function {
             Function::CountRows if filter.is_none() => return Reading::Column("rows".into()),
-            Function::CountRows => (PartialKind::Count, None),
-            Function::Count(a) => (PartialKind::Count, Some(self.input(&a.sql))),
-            Function::Sum(a) => (PartialKind::Sum, Some(self.input(&a.sql))),
-            Function::Min(a) => (PartialKind::Min, Some(self.input(&a.sql))),
-            Function::Max(a) => (PartialKind::Max, Some(self.input(&a.sql))),
+            Function::CountRows => return Reading::Column(self.count(None, filter)),
+            Function::Count(a) => {
+                let argument = Some(self.input(&a.sql));
+                return Reading::Column(self.count(argument, filter));
+            }
             Function::CountDistinct(a) => {
                 // The filter is applied on the way into the table of distinct values.
                 let kind = PartialKind::Distinct(self.distinct_set(a, &filter));
-                return Reading::Column(self.partial(kind, &None, &None, &call.kept_type, None));
+                return Reading::Column(self.partial(kind, None, None, &call.kept_type, None, None));
             }
-            Function::Avg(a) => {
-                let argument = Some(self.input(&a.sql));
-                let sum = self.partial(PartialKind::Sum, &argument, &filter, &call.kept_type, None);
-                let count = self.partial(PartialKind::Count, &argument, &filter, "bigint", None);
-                return Reading::Average { sum, count };
+            Function::Sum(a, digits) => return Reading::Column(self.sum(a, *digits, filter, &call.kept_type).0),
+            Function::Avg(a, digits) => {
+                let (sum, argument) = self.sum(a, *digits, filter.clone(), &call.kept_type);
+                return Reading::Average { sum, count: self.count(argument, filter) };
             }
+            Function::Min(a) => (PartialKind::Min, a),
+            Function::Max(a) => (PartialKind::Max, a),
         };
-        Reading::Column(self.partial(kind, &argument, &filter, &call.kept_type, call.kept_collation.clone()))
+        let argument = Some(self.input(&expression.sql));
+        let (collation, equal) = (call.kept_collation.clone(), expression.equal.clone());
+        Reading::Column(self.partial(kind, argument, filter, &call.kept_type, collation, equal))
+    }
+
+    fn count(&mut self, argument: Option<String>, filter: Option<String>) -> String {
+        self.partial(PartialKind::Count, argument, filter, "bigint", None, None)
+    }
+
+    /// The columns of the sum and of its argument.
+    fn sum(&mut self, of: &Expression, digits: Digits, filter: Option<String>, kept: &str) -> (String, Option<String>) {
+        let argument = Some(self.input(&of.sql));
+        let sum = self.partial(PartialKind::Sum(digits), argument.clone(), filter.clone(), kept, None, None);
+        if self.signed {
+            // A sum of nothing is no number, which only the count of its summands tells from a sum that is 0.
+            self.count(argument.clone(), filter);
+        }
+        (sum, argument)
     }
 
     fn input(&mut self, sql: &str) -> String {
@@ -283,13 +365,14 @@ impl Plan {
     fn partial(
         &mut self,
         kind: PartialKind,
-        argument: &Option<String>,
-        filter: &Option<String>,
+        argument: Option<String>,
+        filter: Option<String>,
         type_name: &str,
         collation: Option<String>,
+        equal: Option<String>,
     ) -> String {
         let same =
-            |p: &&Partial| p.kind == kind && p.argument == *argument && p.filter == *filter && p.collation == collation;
+            |p: &&Partial| p.kind == kind && p.argument == argument && p.filter == filter && p.collation == collation;
         if let Some(known) = self.partials.iter().find(same) {
             return known.column.clone();
         }
@@ -297,10 +380,11 @@ impl Plan {
         self.partials.push(Partial {
             column: column.clone(),
             kind,
-            argument: argument.clone(),
-            filter: filter.clone(),
+            argument,
+            filter,
             type_name: type_name.to_owned(),
             collation,
+            equal,
         });
         column
     }
@@ -318,7 +402,8 @@ impl Plan {
             filter: filter.clone(),
             type_name: argument.type_name.clone(),
             collation: argument.collation.clone(),
-            bytewise: argument.bytewise,
+            equal: argument.equal.clone(),
+            hash: argument.hash.clone(),
         });
         number
     }
@@ -329,7 +414,13 @@ mod tests {
     use super::*;
 
     fn text(sql: &str) -> Expression {
-        Expression { sql: sql.into(), type_name: "text".into(), collation: Some("\"default\"".into()), bytewise: true }
+        Expression {
+            sql: sql.into(),
+            type_name: "text".into(),
+            collation: Some("\"default\"".into()),
+            equal: Some("OPERATOR(pg_catalog.=)".into()),
+            hash: Hash::Function("pg_catalog.hashtextextended".into()),
+        }
     }
 
     fn call(function: Function, filter: Option<&str>, kept_type: &str) -> Call {
@@ -338,6 +429,7 @@ mod tests {
 
     fn plan(calls: Vec<Call>) -> Plan {
         Plan::assemble(Findings {
+            signed: false,
             keys: vec![text("merchant")],
             condition: None,
             calls,
@@ -359,8 +451,8 @@ mod tests {
     #[test]
     fn sum_average_and_count_of_the_same_argument_share_what_is_kept() {
         let plan = plan(vec![
-            call(Function::Avg(text("amount")), None, "numeric"),
-            call(Function::Sum(text("amount")), None, "numeric"),
+            call(Function::Avg(text("amount"), Digits::Fixed), None, "numeric"),
+            call(Function::Sum(text("amount"), Digits::Fixed), None, "numeric"),
             call(Function::Count(text("amount")), None, "bigint"),
         ]);
         assert_eq!(plan.partials.len(), 2);
@@ -373,8 +465,8 @@ mod tests {
     #[test]
     fn a_filter_makes_it_another_aggregate() {
         let plan = plan(vec![
-            call(Function::Sum(text("amount")), None, "numeric"),
-            call(Function::Sum(text("amount")), Some("fraud"), "numeric"),
+            call(Function::Sum(text("amount"), Digits::Fixed), None, "numeric"),
+            call(Function::Sum(text("amount"), Digits::Fixed), Some("fraud"), "numeric"),
         ]);
         assert_eq!(plan.partials.len(), 2);
         assert_eq!(plan.partials[1].filter.as_deref(), Some("x2"));
@@ -396,7 +488,7 @@ mod tests {
     fn a_plan_reads_back_as_it_was_stored() {
         let plan = plan(vec![
             call(Function::CountDistinct(text("customer")), Some("true"), "bigint"),
-            call(Function::Avg(text("amount")), None, "numeric"),
+            call(Function::Avg(text("amount"), Digits::Fixed), None, "numeric"),
         ]);
         assert_eq!(Plan::from_json(&plan.to_json().unwrap()).unwrap(), plan);
     }

@@ -35,6 +35,11 @@ impl Pipeline {
         self.state == "active"
     }
 
+    /// True where rows have a key, so that a chunk may change and delete rows of earlier ones.
+    pub fn is_keyed(&self) -> bool {
+        false
+    }
+
     pub fn every(&self) -> Option<Duration> {
         self.every_ms.map(|ms| Duration::from_millis(ms.max(50) as u64))
     }

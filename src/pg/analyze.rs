@@ -24,8 +24,9 @@ use substitute::Substituted;
 /// A unique index has room for 32 columns, and the tables of distinct values need one besides the keys.
 const MOST_KEYS: usize = 31;
 
-/// Reads the query under the caller's own search path. `staging` is the only table it may read.
-pub fn analyze(query: &str, staging: pg_sys::Oid) -> Result<Plan> {
+/// Reads the query under the caller's own search path. `staging` is the only table it may read; `signed`: its rows may be
+/// changed and deleted.
+pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool) -> Result<Plan> {
     let source = CString::new(query)
         .map_err(|_| Error::new(Code::InvalidParameter, "the aggregate's query holds a zero byte"))?;
     // SAFETY: we run on the backend's own thread; the trees live in the current memory context, which outlives
@@ -35,11 +36,11 @@ pub fn analyze(query: &str, staging: pg_sys::Oid) -> Result<Plan> {
         let parsed =
             pg_sys::parse_analyze_fixedparams(statement, source.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
         shape::check(parsed, staging)?;
-        deparse::pinned(|| plan(parsed, Staging::new(staging)))
+        deparse::pinned(|| plan(parsed, Staging::new(staging), signed))
     }
 }
 
-unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging) -> Result<Plan> {
+unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging, signed: bool) -> Result<Plan> {
     unsafe {
         let query = deparse::query(parsed)?;
         let key_nodes = group_keys(parsed)?;
@@ -60,6 +61,7 @@ unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging) -> Result<Plan> {
         rules::check_group_expression(outside.having)?;
 
         Ok(Plan::assemble(Findings {
+            signed,
             keys,
             condition: if quals.is_null() { None } else { Some(staging.condition(quals)?) },
             outputs: outputs(&outside)?,
@@ -111,8 +113,10 @@ unsafe fn outputs(outside: &Substituted) -> Result<Vec<Output>> {
                 )
                 .hint("Give each output column a name of its own with AS."));
             }
-            if name == "_chunk_no" {
-                return Err(Error::new(Code::InvalidParameter, "an aggregate can't have a column named \"_chunk_no\"")
+            if name == "_chunk_no" || name == "_op" {
+                let message = format!("an aggregate can't have a column named \"{name}\"");
+                return Err(Error::new(Code::InvalidParameter, message)
+                    .detail("Its changes carry a column of that name.")
                     .hint("Give the output column another name with AS."));
             }
             let compare = if !rules::has_equality(type_oid) {

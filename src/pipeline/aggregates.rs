@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::Oid;
 
-use crate::catalog::aggregate::{self as sql, Names};
+use crate::catalog::aggregate::{self as sql, Names, Source};
 use crate::catalog::aggregates::{self, Aggregate};
 use crate::catalog::{layers, pipelines};
 use crate::lake::delta::Table;
@@ -11,6 +11,7 @@ use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
+use crate::pg::settings::Scope;
 use crate::pg::{analyze, runtime, spi};
 use crate::pipeline::{access, publish, scope};
 
@@ -31,13 +32,45 @@ pub fn names(aggregate: &Aggregate) -> Result<Names> {
     Names::new(&aggregate.schema, &aggregate.relation, &aggregate.plan, aggregate.publish.is_some())
 }
 
-/// Merges a chunk into each aggregate's state; `target` is the relation that holds the chunk's rows.
-pub fn merge(kept: &[Aggregate], target: &Relation, chunk_no: i64) -> Result<()> {
+/// Where a chunk's rows are.
+pub enum Chunk<'a> {
+    /// They were added to this relation, and no row of earlier chunks was touched.
+    Appended(&'a Relation),
+    /// They changed a table whose current rows are in `staging`: `changes` has what became of each row (`_op`: insert, update or
+    /// delete; a deleted row as it was last), `replaced` the updated rows as they were before.
+    #[allow(dead_code)] // Made by pipelines whose rows have a key.
+    Changed { staging: &'a Relation, changes: &'a Relation, replaced: &'a Relation },
+}
+
+/// Merges a chunk into each aggregate's state.
+pub fn merge(kept: &[Aggregate], chunk: &Chunk, chunk_no: i64) -> Result<()> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let _settings = by_look_up()?;
     for aggregate in kept {
-        let statement = sql::merge_statement(&aggregate.plan, &names(aggregate)?, &target.qualified());
+        let names = names(aggregate)?;
+        let statement = match chunk {
+            Chunk::Appended(table) => {
+                let table = table.qualified();
+                sql::merge_statement(&aggregate.plan, &names, &Source::Appended { table: &table })
+            }
+            Chunk::Changed { staging, changes, replaced } => {
+                let [staging, changes, replaced] = [staging, changes, replaced].map(|r| r.qualified());
+                let (staging, changes, replaced) = (&staging, &changes, &replaced);
+                sql::merge_statement(&aggregate.plan, &names, &Source::Changed { staging, changes, replaced })
+            }
+        };
         spi::execute(&statement, vec![chunk_no.into()])?;
     }
     Ok(())
+}
+
+/// Settings under which a touched group is looked up and no table is read whole, whatever the statistics say of tables that
+/// have just begun to grow: a plan that is made once serves for long.
+fn by_look_up() -> Result<Scope> {
+    let settings = [("enable_seqscan", "off"), ("jit", "off")];
+    Scope::pin(&settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
 }
 
 /// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer.
@@ -49,7 +82,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
         None => (staging.schema.clone(), name.to_string()),
     };
     // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
-    let plan = analyze::analyze(query, Oid::from(pipeline.staging))?;
+    let plan = analyze::analyze(query, Oid::from(pipeline.staging), pipeline.is_keyed())?;
     let names = Names::new(&schema, &relation_name, &plan, publish.is_some())?;
     if relation_name == "rejects" {
         return Err(Error::new(Code::InvalidParameter, "an aggregate can't be named \"rejects\"")
@@ -78,10 +111,11 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
         if let Some(taken) = taken {
             return Err(sql::taken_error(&names, &taken));
         }
-        for statement in sql::create_statements(&plan, &names) {
+        let table = staging.qualified();
+        for statement in sql::create_statements(&plan, &names, &table) {
             spi::execute_once(&statement)?;
         }
-        spi::execute_once(&sql::fill_statement(&plan, &names, &staging.qualified()))?;
+        spi::execute(&sql::merge_statement(&plan, &names, &Source::All { staging: &table }), vec![head.into()])?;
         if head > 0
             && let Some(statement) = sql::snapshot_statement(&plan, &names)
         {
@@ -119,7 +153,9 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
 pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
     let found = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?.into_iter().find(|a| a.name == name);
     if let Some(aggregate) = &found {
-        let statements = sql::drop_statements(&aggregate.plan, &names(aggregate)?);
+        let staging = scope::owner(pipeline, || relation::by_oid(Oid::from(pipeline.staging)))?;
+        let schema = staging.map_or_else(|| aggregate.schema.clone(), |s| s.schema);
+        let statements = sql::drop_statements(&aggregate.plan, &names(aggregate)?, &schema);
         scope::owner(pipeline, || statements.iter().try_for_each(|s| spi::execute_once(s)))?;
     }
     let removed = scope::catalog(|| {

@@ -23,12 +23,13 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::spi;
 use crate::pg::subtransaction;
 use crate::pg::transaction::{self, Mode};
+use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef, append_null};
-use crate::pipeline::{aggregates, scope};
+use crate::pipeline::scope;
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -95,7 +96,7 @@ pub fn load(
                     judge::gate(pipeline, &rules, &verdict, &rejects, landing.read.records, chunk_no)?;
                 }
                 rejects::insert(pipeline, &origins, chunk_no, &rejects)?;
-                aggregates::merge(&kept, &target, chunk_no)?;
+                aggregates::merge(&kept, &Chunk::Appended(&target), chunk_no)?;
                 Ok((rejects, verdict))
             })?;
             for reject in &rejected_rows {

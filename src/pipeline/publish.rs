@@ -180,10 +180,14 @@ pub fn semi_processed_columns(pipeline: &Pipeline) -> Result<Vec<(String, String
     Ok(columns.into_iter().map(|c| (c.name, c.type_name)).collect())
 }
 
-/// Columns of a published aggregate: the view's, behind the chunk that each row is the state after.
+/// Columns of a published aggregate: the view's, behind the chunk that each row is the state after and, where groups can go,
+/// whether this one did.
 pub fn aggregate_columns(plan: &Plan) -> Vec<(String, String)> {
-    let ours = (CHUNK_NO.to_string(), "bigint".to_string());
-    std::iter::once(ours).chain(plan.outputs.iter().map(|o| (o.name.clone(), o.type_name.clone()))).collect()
+    let mut ours = vec![(CHUNK_NO.to_string(), "bigint".to_string())];
+    if plan.signed {
+        ours.push(("_op".to_string(), "text".to_string()));
+    }
+    ours.into_iter().chain(plan.outputs.iter().map(|o| (o.name.clone(), o.type_name.clone()))).collect()
 }
 
 /// Makes the table of a layer, or checks that what is there can take the rows.

@@ -21,10 +21,11 @@ use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result, names};
 use crate::pg::relation::{self, Relation};
 use crate::pg::{condition, interrupts, spi, subtransaction};
+use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
-use crate::pipeline::{aggregates, load, scope};
+use crate::pipeline::{load, scope};
 
 /// A reject as it is kept.
 #[derive(Deserialize)]
@@ -234,7 +235,7 @@ fn seal(
             tried[places[reject.part]].reasons = Some(reject.reasons);
         }
         if loaded > 0 {
-            aggregates::merge(&kept, &target, chunk_no)?;
+            aggregates::merge(&kept, &Chunk::Appended(&target), chunk_no)?;
         }
         Ok((loaded, verdict))
     })?;

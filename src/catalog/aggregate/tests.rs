@@ -1,14 +1,24 @@
 //! What the SQL of an aggregate promises, read off its text.
 
 use super::*;
-use crate::model::aggregate::{Call, Expression, Findings, Function, Output};
+use crate::model::aggregate::{Call, Digits, Expression, Findings, Function, Hash, Output};
+
+fn expression(sql: &str, type_name: &str, collation: Option<&str>) -> Expression {
+    Expression {
+        sql: sql.into(),
+        type_name: type_name.into(),
+        collation: collation.map(str::to_owned),
+        equal: Some("OPERATOR(pg_catalog.=)".into()),
+        hash: Hash::Function(format!("pg_catalog.hash_{type_name}")),
+    }
+}
 
 fn text(sql: &str) -> Expression {
-    Expression { sql: sql.into(), type_name: "text".into(), collation: Some("\"default\"".into()), bytewise: true }
+    expression(sql, "text", Some("\"default\""))
 }
 
 fn amount() -> Expression {
-    Expression { sql: "amount".into(), type_name: "numeric".into(), collation: None, bytewise: false }
+    expression("amount", "numeric", None)
 }
 
 fn call(function: Function, filter: Option<&str>, kept_type: &str) -> Call {
@@ -16,8 +26,17 @@ fn call(function: Function, filter: Option<&str>, kept_type: &str) -> Call {
 }
 
 fn plan(keys: Vec<Expression>, calls: Vec<Call>) -> Plan {
+    assemble(false, keys, calls)
+}
+
+fn signed(calls: Vec<Call>) -> Plan {
+    assemble(true, vec![text("merchant")], calls)
+}
+
+fn assemble(signed: bool, keys: Vec<Expression>, calls: Vec<Call>) -> Plan {
     let output = |name: &str, compare| Output { name: name.into(), type_name: "text".into(), compare };
     Plan::assemble(Findings {
+        signed,
         keys,
         condition: Some("amount > 0".into()),
         calls,
@@ -30,34 +49,79 @@ fn plan(keys: Vec<Expression>, calls: Vec<Call>) -> Plan {
 }
 
 fn averages() -> Plan {
-    plan(vec![text("merchant")], vec![call(Function::Avg(amount()), None, "numeric")])
+    plan(vec![text("merchant")], vec![call(Function::Avg(amount(), Digits::Fixed), None, "numeric")])
 }
 
 fn names(plan: &Plan, changes: bool) -> Names {
     Names::new("staging", "stats", plan, changes).unwrap()
 }
 
+fn appended(plan: &Plan, changes: bool) -> String {
+    merge_statement(plan, &names(plan, changes), &Source::Appended { table: "staging.t_p1" })
+}
+
+fn changed(plan: &Plan, changes: bool) -> String {
+    let source = Source::Changed { changes: "staging.t_changes", replaced: "staging.t_replaced", staging: "staging.t" };
+    merge_statement(plan, &names(plan, changes), &source)
+}
+
 #[test]
 fn a_chunk_is_merged_by_one_statement_that_reads_only_that_chunk() {
     let plan = averages();
     assert_eq!(
-        merge_statement(&plan, &names(&plan, false), "staging.t_p1"),
-        "WITH input AS (SELECT merchant AS k1, amount AS x1, _chunk_no FROM staging.t_p1 \
-         WHERE _chunk_no = $1::bigint AND (amount > 0)) \
-         INSERT INTO \"staging\".\"stats_state\" AS s (k1, rows, p1, p2, _chunk_no) \
-         SELECT k1, count(*), sum(x1), count(x1), max(_chunk_no) FROM input GROUP BY k1 ORDER BY k1 \
-         ON CONFLICT (k1) DO UPDATE SET rows = s.rows + excluded.rows, \
-         p1 = coalesce(s.p1 + excluded.p1, s.p1, excluded.p1), p2 = s.p2 + excluded.p2, \
-         _chunk_no = excluded._chunk_no"
+        appended(&plan, false),
+        "WITH input AS (SELECT merchant AS k1, amount AS x1 FROM staging.t_p1 \
+         WHERE _chunk_no = $1::bigint AND (amount > 0)), \
+         delta AS (SELECT coalesce(pg_catalog.hash_text(k1, 1), 1) AS h, g.* FROM \
+         (SELECT k1, count(*) AS rows, sum(x1) AS p1, count(x1) AS p2 FROM input GROUP BY k1) AS g), \
+         merged AS MATERIALIZED (SELECT d.h, d.k1, coalesce(s.rows, 0) + d.rows AS rows, \
+         coalesce(s.p1 + d.p1, s.p1, d.p1) AS p1, coalesce(s.p2, 0) + d.p2 AS p2, s.tid FROM delta AS d \
+         LEFT JOIN LATERAL (SELECT t.ctid AS tid, t.rows, t.p1, t.p2 FROM \"staging\".\"stats_state\" AS t \
+         WHERE t.h = d.h AND (t.k1 OPERATOR(pg_catalog.=) d.k1 OR t.k1 IS NOT DISTINCT FROM NULL AND \
+         d.k1 IS NOT DISTINCT FROM NULL) LIMIT 1) AS s ON true), \
+         changed AS (UPDATE \"staging\".\"stats_state\" AS t SET rows = m.rows, p1 = m.p1, p2 = m.p2, \
+         _chunk_no = $1::bigint FROM merged AS m WHERE t.ctid = m.tid) \
+         INSERT INTO \"staging\".\"stats_state\" (h, k1, rows, p1, p2, _chunk_no) \
+         SELECT h, k1, rows, p1, p2, $1::bigint FROM merged WHERE tid IS NULL"
     );
 }
 
 #[test]
-fn the_first_fill_reads_all_rows_and_takes_no_parameter() {
+fn the_first_fill_reads_all_rows_and_announces_none_of_them() {
     let plan = averages();
-    let fill = fill_statement(&plan, &names(&plan, true), "staging.t");
-    assert!(fill.contains("FROM staging.t WHERE amount > 0)"));
-    assert!(!fill.contains('$'));
+    let fill = merge_statement(&plan, &names(&plan, true), &Source::All { staging: "staging.t" });
+    assert!(fill.contains("FROM staging.t WHERE (amount > 0))"));
+    assert!(!fill.contains("stats_changes"));
+}
+
+#[test]
+fn rows_that_went_are_subtracted_and_emptied_groups_go() {
+    let plan = signed(vec![call(Function::CountRows, None, "bigint")]);
+    let merge = changed(&plan, true);
+    assert!(merge.contains("CASE _op WHEN 'delete' THEN -1 ELSE 1 END AS sign FROM staging.t_changes"));
+    assert!(merge.contains("-1 AS sign FROM staging.t_replaced"));
+    assert!(merge.contains("count(*) FILTER (WHERE sign > 0) - count(*) FILTER (WHERE sign < 0)"));
+    assert!(merge.contains("DELETE FROM \"staging\".\"stats_state\" AS t USING merged AS m"));
+    assert!(merge.contains("SELECT $1::bigint, 'delete', o.* FROM"));
+}
+
+#[test]
+fn what_can_not_be_taken_back_is_computed_again_for_the_groups_that_need_it() {
+    let plan = signed(vec![call(Function::Max(amount()), Some("fraud"), "numeric")]);
+    let merge = changed(&plan, false);
+    assert!(merge.contains("CASE WHEN m.spoilt THEN r.p1 ELSE m.p1 END AS p1"));
+    assert!(merge.contains("FROM staging.t AS staging WHERE m.spoilt AND m.rows > 0 AND (coalesce("));
+    let create = create_statements(&plan, &names(&plan, false), "staging.t");
+    assert!(create.contains(
+        &"CREATE INDEX \"stats_touched\" ON staging.t ((coalesce(pg_catalog.hash_text(merchant, 1), 1)))".to_owned()
+    ));
+}
+
+#[test]
+fn rows_that_are_only_added_need_no_index_on_their_table() {
+    let plan = plan(vec![text("merchant")], vec![call(Function::Max(amount()), None, "numeric")]);
+    let create = create_statements(&plan, &names(&plan, false), "staging.t").join(";");
+    assert!(!create.contains("staging.t "));
 }
 
 #[test]
@@ -71,54 +135,38 @@ fn an_average_is_the_division_that_avg_itself_ends_with() {
 #[test]
 fn changed_groups_are_written_in_the_same_statement() {
     let plan = averages();
-    let merge = merge_statement(&plan, &names(&plan, true), "staging.t");
-    assert!(merge.contains("RETURNING s.k1, s.rows, s.p1, s.p2, s._chunk_no)"));
-    assert!(merge.contains("INSERT INTO \"staging\".\"stats_changes\" (_chunk_no, \"merchant\", \"mean\")"));
+    let merge = appended(&plan, true);
+    assert!(merge.contains("RETURNING t.h, t.k1, t.rows, t.p1, t.p2)"));
+    assert!(merge.contains("INSERT INTO \"staging\".\"stats_changes\" (_chunk_no, _op, \"merchant\", \"mean\")"));
     assert!(snapshot_statement(&plan, &names(&plan, false)).is_none());
 }
 
 #[test]
 fn values_seen_before_are_counted_once_and_nulls_never() {
-    let plan = plan(
-        vec![text("merchant")],
-        vec![call(Function::CountDistinct(text("customer")), Some("gender = 'F'"), "bigint")],
-    );
-    let merge = merge_statement(&plan, &names(&plan, false), "staging.t");
-    assert!(merge.contains(
-        "SELECT DISTINCT x2 COLLATE \"C\", k1 COLLATE \"C\" FROM input WHERE x2 IS DISTINCT FROM NULL AND x1 \
-         ORDER BY 1, 2 ON CONFLICT DO NOTHING RETURNING k1"
-    ));
-    assert!(merge.contains("SELECT 0 AS part, k1, _chunk_no FROM input"));
-    assert!(merge.contains("count(*) FILTER (WHERE part = 0), count(*) FILTER (WHERE part = 1)"));
-}
-
-#[test]
-fn tables_of_distinct_values_are_searched_by_bytes_where_that_is_the_same() {
-    let folded = Expression { collation: Some("staging.folded".into()), bytewise: false, ..text("word") };
-    let plan = plan(vec![text("merchant")], vec![call(Function::CountDistinct(folded), None, "bigint")]);
-    let create = create_statements(&plan, &names(&plan, false));
+    let customers = call(Function::CountDistinct(text("customer")), Some("gender = 'F'"), "bigint");
+    let merge = appended(&plan(vec![text("merchant")], vec![customers.clone()]), false);
+    assert!(merge.contains("FROM input WHERE x2 IS DISTINCT FROM NULL AND x1 GROUP BY x2, k1) AS g)"));
+    assert!(merge.contains("WHERE NOT EXISTS (SELECT FROM \"staging\".\"stats_distinct_1\" AS t WHERE t.h = p.h AND"));
+    let merge = changed(&signed(vec![customers]), false);
     assert!(
-        create.contains(
-            &"CREATE TABLE \"staging\".\"stats_distinct_1\" \
-          (v text COLLATE staging.folded NOT NULL, k1 text COLLATE \"C\")"
-                .to_owned()
-        )
+        merge.contains("count(*) FILTER (WHERE had = 0 AND n > 0) - count(*) FILTER (WHERE had > 0 AND had + n <= 0)")
     );
 }
 
 #[test]
 fn without_group_by_there_is_one_row_from_the_start() {
     let plan = plan(vec![], vec![call(Function::CountRows, None, "bigint")]);
-    let create = create_statements(&plan, &names(&plan, false));
-    assert!(create.contains(&"INSERT INTO \"staging\".\"stats_state\" (k0) VALUES (0)".to_owned()));
-    assert!(merge_statement(&plan, &names(&plan, false), "t").contains("SELECT 0 AS k0, _chunk_no FROM t"));
+    let create = create_statements(&plan, &names(&plan, false), "staging.t");
+    assert!(create.contains(&"INSERT INTO \"staging\".\"stats_state\" (h) VALUES (0)".to_owned()));
+    assert!(appended(&plan, false).contains("FROM input HAVING count(*) > 0"));
 }
 
 #[test]
 fn what_is_created_can_be_dropped() {
-    let plan = plan(vec![text("merchant")], vec![call(Function::CountDistinct(text("customer")), None, "bigint")]);
+    let calls = [Function::CountDistinct(text("customer")), Function::Max(amount())];
+    let plan = signed(calls.into_iter().map(|f| call(f, None, "bigint")).collect());
     let names = names(&plan, true);
-    let dropped = drop_statements(&plan, &names).join(";");
+    let dropped = drop_statements(&plan, &names, "staging").join(";");
     for relation in names.relations(&plan) {
         assert!(dropped.contains(&format!("\"{relation}\"")), "{relation} stays");
     }

@@ -3,7 +3,7 @@
 use pgrx::{PgList, pg_sys};
 
 use crate::model::Result;
-use crate::model::aggregate::{Call, Function};
+use crate::model::aggregate::{Call, Digits, Function};
 
 use super::deparse::{self, Staging};
 use super::rules::{self, refused};
@@ -48,8 +48,8 @@ pub unsafe fn call(aggref: *mut pg_sys::Aggref, staging: &Staging) -> Result<Cal
             "count" => Ok(count(Function::Count(expression), filter)),
             "sum" | "avg" if distinct => Err(refused(&format!("{name}(DISTINCT …)"))
                 .hint("Use count(DISTINCT …), or aggregate when reading a view grouped by the value.")),
-            "sum" => sum(Function::Sum(expression), call, &signature, filter),
-            "avg" => sum(Function::Avg(expression), call, &signature, filter),
+            "sum" => sum(|digits| Function::Sum(expression, digits), call, node, &signature, filter),
+            "avg" => sum(|digits| Function::Avg(expression, digits), call, node, &signature, filter),
             "min" => smallest_or_greatest(Function::Min(expression), call, &signature, filter),
             _ => smallest_or_greatest(Function::Max(expression), call, &signature, filter),
         }
@@ -66,7 +66,13 @@ fn count(function: Function, filter: Option<String>) -> Call {
 }
 
 /// Sums that are exact, so that adding up chunk by chunk gives what adding up at once would.
-unsafe fn sum(function: Function, call: &pg_sys::Aggref, signature: &str, filter: Option<String>) -> Result<Call> {
+unsafe fn sum(
+    function: impl FnOnce(Digits) -> Function,
+    call: &pg_sys::Aggref,
+    argument: *mut pg_sys::Node,
+    signature: &str,
+    filter: Option<String>,
+) -> Result<Call> {
     unsafe {
         let argument_type = PgList::<pg_sys::Oid>::from_pg(call.aggargtypes).get_oid(0).unwrap_or(pg_sys::InvalidOid);
         let kept_type = match argument_type {
@@ -83,7 +89,12 @@ unsafe fn sum(function: Function, call: &pg_sys::Aggref, signature: &str, filter
             }
             _ => return Err(refused(signature).hint(KNOWN)),
         };
-        Ok(Call { function, filter, kept_type: kept_type.to_owned(), kept_collation: None })
+        let digits = match argument_type {
+            pg_sys::NUMERICOID if pg_sys::exprTypmod(argument) >= 0 => Digits::Fixed,
+            pg_sys::NUMERICOID => Digits::Varying,
+            _ => Digits::Whole,
+        };
+        Ok(Call { function: function(digits), filter, kept_type: kept_type.to_owned(), kept_collation: None })
     }
 }
 

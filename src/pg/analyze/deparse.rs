@@ -4,9 +4,9 @@
 
 use std::ffi::{CStr, CString, c_char};
 
-use pgrx::pg_sys;
+use pgrx::{PgList, pg_sys};
 
-use crate::model::aggregate::Expression;
+use crate::model::aggregate::{Expression, Hash};
 use crate::model::{Code, Error, Result};
 
 use super::rules;
@@ -61,8 +61,9 @@ impl Staging {
             let type_oid = pg_sys::exprType(node);
             let collation_oid = pg_sys::exprCollation(node);
             let collation = collation(type_oid, collation_oid, &sql)?;
-            let bytewise = is_plain_text(type_oid) && pg_sys::get_collation_isdeterministic(collation_oid);
-            Ok(Expression { type_name: type_name(type_oid, pg_sys::exprTypmod(node))?, sql, collation, bytewise })
+            let type_name = type_name(type_oid, pg_sys::exprTypmod(node))?;
+            let (equal, hash) = equality(type_oid)?;
+            Ok(Expression { sql, type_name, collation, equal, hash })
         }
     }
 
@@ -83,10 +84,57 @@ pub unsafe fn type_name(type_oid: pg_sys::Oid, typmod: i32) -> Result<String> {
     unsafe { text(pg_sys::format_type_with_typemod(type_oid, typmod)) }
 }
 
-/// Other types with collations may have an equality that depends on them.
-unsafe fn is_plain_text(type_oid: pg_sys::Oid) -> bool {
-    let base = unsafe { pg_sys::getBaseType(type_oid) };
-    matches!(base, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID)
+/// How GROUP BY tells values of a type apart.
+unsafe fn equality(type_oid: pg_sys::Oid) -> Result<(Option<String>, Hash)> {
+    unsafe {
+        let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_HASH_EXTENDED_PROC;
+        let entry = &*pg_sys::lookup_type_cache(type_oid, flags as i32);
+        let equal = if entry.eq_opr == pg_sys::InvalidOid { None } else { Some(operator(entry.eq_opr)?) };
+        if entry.hash_extended_proc == pg_sys::InvalidOid {
+            return Ok((equal, Hash::None));
+        }
+        let mut arguments = std::ptr::null_mut();
+        let mut count = 0;
+        pg_sys::get_func_signature(entry.hash_extended_proc, &mut arguments, &mut count);
+        let taken = if count == 2 { *arguments } else { pg_sys::InvalidOid };
+        let base = pg_sys::getBaseType(type_oid);
+        let is_taken = taken == base
+            || (taken == pg_sys::TEXTOID && base == pg_sys::VARCHAROID)
+            || matches!(
+                taken,
+                pg_sys::ANYARRAYOID
+                    | pg_sys::ANYENUMOID
+                    | pg_sys::ANYRANGEOID
+                    | pg_sys::ANYMULTIRANGEOID
+                    | pg_sys::RECORDOID
+            );
+        // A date is hashed by the function for integers, which SQL would not call with a date.
+        let hash = if is_taken { Hash::Function(function(entry.hash_extended_proc)?) } else { Hash::Row };
+        Ok((equal, hash))
+    }
+}
+
+unsafe fn operator(operator: pg_sys::Oid) -> Result<String> {
+    unsafe {
+        let (mut names, mut arguments) = (std::ptr::null_mut(), std::ptr::null_mut());
+        pg_sys::format_operator_parts(operator, &mut names, &mut arguments, false);
+        let names = PgList::<c_char>::from_pg(names);
+        let (Some(schema), Some(name)) = (names.get_ptr(0), names.get_ptr(1)) else {
+            return Err(Error::new(Code::Internal, "an operator has no name"));
+        };
+        Ok(format!("OPERATOR({}.{})", text(pg_sys::quote_identifier(schema))?, text(name)?))
+    }
+}
+
+unsafe fn function(function: pg_sys::Oid) -> Result<String> {
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
+        let name = pg_sys::get_func_name(function);
+        if schema.is_null() || name.is_null() {
+            return Err(Error::new(Code::Internal, "a function has no name"));
+        }
+        text(pg_sys::quote_qualified_identifier(schema, name))
+    }
 }
 
 /// The collation of a type that has one; `of` says whose it is.

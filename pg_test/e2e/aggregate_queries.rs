@@ -1,0 +1,80 @@
+//! Every query of pg_test/aggregates: the supported ones show what a recompute shows after each chunk of awkward rows, the others
+//! are refused by name.
+
+use crate::retail::assert_verified;
+use crate::server::{Preload, Server, url};
+use crate::sql::{Session, quote};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const STAGING: &str = include_str!("../aggregates/staging.sql");
+const SUPPORTED: &str = include_str!("../aggregates/supported.sql");
+const REFUSED: &str = include_str!("../aggregates/refused.sql");
+
+/// Name and text of each query of a file.
+fn queries(file: &str) -> Vec<(&str, &str)> {
+    let parts = file.split("-- name: ").skip(1);
+    parts.map(|part| part.split_once('\n').map(|(name, text)| (name, text.trim())).unwrap()).collect()
+}
+
+fn sales(name: &str) -> (Arc<Server>, Session, PathBuf) {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database(name);
+    let landing = server.create_dir(&format!("{name}_landing"));
+    session.execute(STAGING);
+    session.execute(&format!(
+        "SELECT setseed(0.25);
+         SELECT millrace.create_pipeline('sales', source => '{}/*.csv', columns => 'city text COLLATE \"C\"',
+                staging => 'staging.sales', every => NULL)",
+        url(&landing)
+    ));
+    (server, session, landing)
+}
+
+/// Lands a file of random rows and loads it.
+fn load(session: &mut Session, landing: &std::path::Path, file: &str, rows: u32) {
+    let columns = session.value(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+         WHERE attrelid = 'staging.sales'::regclass AND attnum > 0 AND attname NOT IN ('_chunk_no', '_row_no')",
+    );
+    let path = landing.join(file);
+    session.execute(&format!(
+        "SELECT staging.make({rows});
+         COPY (SELECT {columns} FROM staging.fresh) TO {} (FORMAT csv, HEADER)",
+        quote(path.to_str().unwrap())
+    ));
+    session.execute("CALL millrace.run('sales')");
+}
+
+#[test]
+fn each_supported_query_shows_what_a_recompute_shows_after_each_chunk() {
+    let (_server, mut session, landing) = sales("supported_queries");
+    let queries = queries(SUPPORTED);
+    for (i, (_, query)) in queries.iter().enumerate() {
+        session.execute(&format!("SELECT millrace.create_aggregate('sales', 'q{i}', {})", quote(query)));
+    }
+    assert_verified(&mut session, "sales");
+    for chunk in 0..4 {
+        load(&mut session, &landing, &format!("{chunk}.csv"), 150);
+        assert_verified(&mut session, "sales");
+    }
+    assert_eq!(session.number("SELECT count(*) FROM staging.sales_rejects"), 0);
+    // The same made over rows that are there already.
+    for (i, (_, query)) in queries.iter().enumerate() {
+        session.execute(&format!("SELECT millrace.create_aggregate('sales', 'late_{i}', {})", quote(query)));
+    }
+    load(&mut session, &landing, "last.csv", 150);
+    assert_verified(&mut session, "sales");
+}
+
+#[test]
+fn each_query_that_can_not_be_kept_is_refused_by_name() {
+    let (_server, mut session, _landing) = sales("refused_queries");
+    for (name, text) in queries(REFUSED) {
+        let (expected, query) = text.strip_prefix("-- error: ").unwrap().split_once('\n').unwrap();
+        let (state, message) = expected.split_once(' ').unwrap();
+        let error = session.raises(&format!("SELECT millrace.create_aggregate('sales', 'a', {})", quote(query)), state);
+        assert!(error.message().contains(message), "{name}: {}", error.message());
+    }
+    assert_eq!(session.value("SELECT to_regclass('staging.a')"), "");
+}

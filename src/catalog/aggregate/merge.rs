@@ -1,0 +1,271 @@
+//! The one statement that merges a chunk into an aggregate.
+//!
+//! It groups the chunk's rows, finds each touched group in the state table, and writes what it has become. Where rows can be
+//! taken away, what can't be taken back from a partial result (an extreme, a digit, an infinity) is computed again from the
+//! staging table, for those groups alone. `$1` is the chunk.
+
+use super::keys::{KeyColumn, hash, key_columns, list, same_group, same_value};
+use super::{Names, distinct, grouped, quoted};
+use crate::model::aggregate::{Digits, Partial, PartialKind, Plan};
+
+/// Where the rows are that are merged; names are qualified and quoted.
+pub enum Source<'a> {
+    /// A chunk of rows that are added, in the staging table or a partition of it.
+    Appended { table: &'a str },
+    /// A chunk of a table whose rows change: what they are now (`_op` says delete where they went), and what they were.
+    Changed { changes: &'a str, replaced: &'a str, staging: &'a str },
+    /// All rows that there are, for an aggregate that is new.
+    All { staging: &'a str },
+}
+
+/// Merges rows into the aggregate, and writes the changed groups where the names ask for it.
+pub fn merge_statement(plan: &Plan, names: &Names, source: &Source) -> String {
+    let keys = key_columns(plan);
+    let mut with = vec![input(plan, &keys, source)];
+    for set in &plan.distinct_sets {
+        with.extend(distinct::parts(plan, names, &keys, set));
+    }
+    with.push(delta(plan, &keys));
+    with.push(merged(plan, names, &keys));
+    let last = match source {
+        Source::Changed { staging, .. } if plan.may_recompute() => {
+            with.push(again(plan, &keys, staging));
+            "again"
+        }
+        _ => "merged",
+    };
+    let state = names.state();
+    let columns = list(state_columns(plan).into_iter());
+    let assigned = list(written(plan).iter().map(|c| format!("{c} = m.{c}")));
+    let takes_away = matches!(source, Source::Changed { .. }) && !keys.is_empty();
+    let (stays, inserted) = if takes_away { (" AND m.rows > 0", " AND rows > 0") } else { ("", "") };
+    let update = format!(
+        "UPDATE {state} AS t SET {assigned}, _chunk_no = $1::bigint FROM {last} AS m WHERE t.ctid = m.tid{stays}"
+    );
+    let delete = format!("DELETE FROM {state} AS t USING {last} AS m WHERE t.ctid = m.tid AND m.rows <= 0");
+    let insert = format!(
+        "INSERT INTO {state} ({columns}, _chunk_no) SELECT {columns}, $1::bigint FROM {last} WHERE tid IS NULL{inserted}"
+    );
+    let changes = names.changes().filter(|_| !matches!(source, Source::All { .. }));
+    let Some(changes) = changes else {
+        with.push(format!("changed AS ({update})"));
+        if takes_away {
+            with.push(format!("emptied AS ({delete})"));
+        }
+        return format!("WITH {} {insert}", with.join(", "));
+    };
+    let returned = list(state_columns(plan).iter().map(|c| format!("t.{c}")));
+    with.push(format!("changed AS ({update} RETURNING {returned})"));
+    with.push(format!("added AS ({insert} RETURNING {columns})"));
+    let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
+    let image = |op: &str, of: &str| {
+        format!("SELECT $1::bigint, '{op}', o.* FROM (WITH {} {}) AS o", grouped(plan, of), plan.body)
+    };
+    let mut images = vec![image("upsert", "changed"), image("upsert", "added")];
+    if takes_away {
+        with.push(format!("emptied AS ({delete} RETURNING {returned})"));
+        images.push(image("delete", "emptied"));
+    }
+    format!("WITH {} INSERT INTO {changes} (_chunk_no, _op, {outputs}) {}", with.join(", "), images.join(" UNION ALL "))
+}
+
+/// The rows' keys and inputs; where rows can be taken away, with a sign.
+fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> String {
+    let rows = |table: &str, sign: &str, chunk: bool| {
+        let mut columns: Vec<String> = keys.iter().map(|k| format!("{} AS {}", k.sql, k.name)).collect();
+        columns.extend(plan.inputs.iter().map(|i| format!("{} AS {}", i.sql, i.column)));
+        if plan.signed {
+            columns.push(format!("{sign} AS sign"));
+        }
+        let mut conditions: Vec<String> = plan.condition.iter().map(|c| format!("({c})")).collect();
+        if chunk {
+            conditions.insert(0, "_chunk_no = $1::bigint".to_owned());
+        }
+        let conditions =
+            if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        format!("SELECT {} FROM {table}{conditions}", columns.join(", "))
+    };
+    let rows = match source {
+        Source::Appended { table } => rows(table, "1", true),
+        Source::Changed { changes, replaced, .. } => {
+            let now = rows(changes, "CASE _op WHEN 'delete' THEN -1 ELSE 1 END", true);
+            format!("{now} UNION ALL {}", rows(replaced, "-1", true))
+        }
+        Source::All { staging } => rows(staging, "1", false),
+    };
+    format!("input AS ({rows})")
+}
+
+/// What the rows come to, group by group.
+fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
+    let mut found: Vec<String> = keys.iter().map(|k| k.name.to_owned()).collect();
+    found.push(format!("{} AS rows", counted(plan, "*", None)));
+    found.extend(plan.partials.iter().flat_map(|p| partial_delta(plan, p)));
+    let (hash, group_by) = match keys {
+        // No row, no change.
+        [] => ("0::bigint".to_owned(), "HAVING count(*) > 0".to_owned()),
+        _ => (hash(keys, |k| k.name), format!("GROUP BY {}", list(keys.iter().map(|k| k.name.to_owned())))),
+    };
+    format!("delta AS (SELECT {hash} AS h, g.* FROM (SELECT {} FROM input {group_by}) AS g)", found.join(", "))
+}
+
+fn partial_delta(plan: &Plan, partial: &Partial) -> Vec<String> {
+    let (p, x) = (&partial.column, partial.argument.as_deref().unwrap_or("*"));
+    let filter = partial.filter.as_deref();
+    if let PartialKind::Distinct(_) = partial.kind {
+        return vec![];
+    }
+    if partial.kind == PartialKind::Count {
+        return vec![format!("{} AS {p}", counted(plan, x, filter))];
+    }
+    let Some(function) = partial.kind.function() else { return vec![] };
+    if !plan.signed {
+        return vec![format!("{} AS {p}", filtered(&format!("{function}({x})"), [filter, None]))];
+    }
+    let signs = |call: &str, name: &str| {
+        [(">", "in"), ("<", "out")].map(|(sign, side)| {
+            let sign = format!("sign {sign} 0");
+            format!("{} AS {p}_{side}{name}", filtered(call, [Some(&sign), filter]))
+        })
+    };
+    let mut all = signs(&format!("{function}({x})"), "").to_vec();
+    if let PartialKind::Sum(digits @ (Digits::Fixed | Digits::Varying)) = partial.kind {
+        let special = format!("bool_or({x} IN ('NaN', 'Infinity', '-Infinity'))");
+        all.push(format!("{} AS {p}_special", filtered(&special, [Some("sign < 0"), filter])));
+        if digits == Digits::Varying {
+            all.extend(signs(&format!("max(scale({x}))"), "_scale"));
+        }
+    }
+    all
+}
+
+/// Rows of one group: those that came less those that went.
+fn counted(plan: &Plan, argument: &str, filter: Option<&str>) -> String {
+    let call = format!("count({argument})");
+    if !plan.signed {
+        return filtered(&call, [filter, None]);
+    }
+    format!("({} - {})", filtered(&call, [Some("sign > 0"), filter]), filtered(&call, [Some("sign < 0"), filter]))
+}
+
+fn filtered(call: &str, filters: [Option<&str>; 2]) -> String {
+    let filters: Vec<&str> = filters.into_iter().flatten().collect();
+    if filters.is_empty() { call.to_owned() } else { format!("{call} FILTER (WHERE {})", filters.join(" AND ")) }
+}
+
+/// What is kept, together with what was found; `tid` is the group's row, NULL for a new group.
+fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> String {
+    let mut columns: Vec<String> = vec!["d.h".to_owned()];
+    columns.extend(keys.iter().map(|k| format!("d.{}", k.name)));
+    columns.push("coalesce(s.rows, 0) + d.rows AS rows".to_owned());
+    columns.extend(plan.partials.iter().map(|p| format!("{} AS {}", merged_partial(plan, p), p.column)));
+    columns.push("s.tid".to_owned());
+    let spoilt: Vec<String> = plan.partials.iter().flat_map(|p| spoilt_by(plan, p)).collect();
+    if !spoilt.is_empty() {
+        columns.push(format!("coalesce({}, false) AS spoilt", spoilt.join(", false) OR coalesce(")));
+    }
+    let kept = list(std::iter::once("t.ctid AS tid".to_owned()).chain(written(plan).iter().map(|c| format!("t.{c}"))));
+    // One row at a time, so that the cost is that of the groups touched whatever the planner believes of the table.
+    let mut from = format!(
+        "delta AS d LEFT JOIN LATERAL (SELECT {kept} FROM {} AS t WHERE {} LIMIT 1) AS s ON true",
+        names.state(),
+        same_group(keys, "t", "d")
+    );
+    for set in &plan.distinct_sets {
+        let count = format!("count_{}", set.number);
+        from.push_str(&format!(" LEFT JOIN {count} ON {}", same_group(keys, &count, "d")));
+    }
+    format!("merged AS MATERIALIZED (SELECT {} FROM {from})", columns.join(", "))
+}
+
+fn merged_partial(plan: &Plan, partial: &Partial) -> String {
+    let p = &partial.column;
+    match partial.kind {
+        PartialKind::Count => format!("coalesce(s.{p}, 0) + d.{p}"),
+        PartialKind::Distinct(number) => format!("coalesce(s.{p}, 0) + coalesce(count_{number}.n, 0)"),
+        PartialKind::Sum(_) if !plan.signed => format!("coalesce(s.{p} + d.{p}, s.{p}, d.{p})"),
+        PartialKind::Sum(_) => {
+            let sum = format!("coalesce(s.{p}, 0) + coalesce(d.{p}_in, 0) - coalesce(d.{p}_out, 0)");
+            match plan.count_beside(partial) {
+                Some(n) => format!("CASE WHEN coalesce(s.{n}, 0) + d.{n} <> 0 THEN {sum} END"),
+                None => sum,
+            }
+        }
+        PartialKind::Min => format!("least(s.{p}, d.{p}{})", side(plan)),
+        PartialKind::Max => format!("greatest(s.{p}, d.{p}{})", side(plan)),
+    }
+}
+
+fn side(plan: &Plan) -> &'static str {
+    if plan.signed { "_in" } else { "" }
+}
+
+/// When a partial result can't be had from what is kept. A sum of numerics shows as many digits as the summand that has most,
+/// so taking that one out spoils it, unless another comes in.
+fn spoilt_by(plan: &Plan, partial: &Partial) -> Vec<String> {
+    if !plan.signed {
+        return vec![];
+    }
+    let p = &partial.column;
+    let equal = partial.equal.as_deref().unwrap_or("=");
+    let extreme = |pick: &str| {
+        format!(
+            "{pick}(s.{p}, d.{p}_out) {equal} d.{p}_out AND \
+             (d.{p}_in IS NOT DISTINCT FROM NULL OR NOT {pick}(d.{p}_in, d.{p}_out) {equal} d.{p}_in)"
+        )
+    };
+    let special = format!("d.{p}_special");
+    match partial.kind {
+        PartialKind::Min => vec![extreme("least")],
+        PartialKind::Max => vec![extreme("greatest")],
+        PartialKind::Sum(Digits::Fixed) => vec![special],
+        PartialKind::Sum(Digits::Varying) => {
+            let none_comes = format!("(d.{p}_in_scale IS NULL OR d.{p}_in_scale < d.{p}_out_scale)");
+            vec![special, format!("d.{p}_out_scale >= scale(s.{p}) AND {none_comes}")]
+        }
+        PartialKind::Sum(Digits::Whole) | PartialKind::Count | PartialKind::Distinct(_) => vec![],
+    }
+}
+
+/// The groups again, those that are spoilt computed from their rows.
+fn again(plan: &Plan, keys: &[KeyColumn], staging: &str) -> String {
+    let is_computed = |p: &&Partial| p.kind.function().is_some();
+    let mut columns: Vec<String> = vec!["m.h".to_owned()];
+    columns.extend(keys.iter().map(|k| format!("m.{}", k.name)));
+    columns.push("m.rows".to_owned());
+    columns.extend(plan.partials.iter().map(|p| {
+        let name = &p.column;
+        match is_computed(&p) {
+            true => format!("CASE WHEN m.spoilt THEN r.{name} ELSE m.{name} END AS {name}"),
+            false => format!("m.{name}"),
+        }
+    }));
+    columns.push("m.tid".to_owned());
+    let computed = list(plan.partials.iter().filter(is_computed).map(|p| {
+        let call = format!("{}({})", p.kind.function().unwrap_or_default(), p.argument.as_deref().unwrap_or("*"));
+        format!("{} AS {}", filtered(&call, [p.filter.as_deref(), None]), p.column)
+    }));
+    let inputs = list(plan.inputs.iter().map(|i| format!("{} AS {}", i.sql, i.column)));
+    let mut conditions = vec!["m.spoilt AND m.rows > 0".to_owned()];
+    if !keys.is_empty() {
+        conditions.push(format!("({}) = m.h", hash(keys, |k| k.sql)));
+    }
+    conditions.extend(keys.iter().map(|k| same_value(&format!("({})", k.sql), &format!("m.{}", k.name), k.equal)));
+    conditions.extend(plan.condition.iter().map(|c| format!("({c})")));
+    format!(
+        "again AS MATERIALIZED (SELECT {} FROM merged AS m LEFT JOIN LATERAL (SELECT {computed} FROM \
+         (SELECT {inputs} FROM {staging} AS staging WHERE {}) AS input) AS r ON true)",
+        columns.join(", "),
+        conditions.join(" AND ")
+    )
+}
+
+/// The columns of the state table that a merge writes.
+fn written(plan: &Plan) -> Vec<String> {
+    std::iter::once("rows".to_owned()).chain(plan.partials.iter().map(|p| p.column.clone())).collect()
+}
+
+fn state_columns(plan: &Plan) -> Vec<String> {
+    let keys = key_columns(plan).into_iter().map(|k| k.name.to_owned());
+    std::iter::once("h".to_owned()).chain(keys).chain(written(plan)).collect()
+}
