@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -65,22 +65,60 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let (sender, receiver) = sync_channel(1);
+    start(future)?.wait()
+}
+
+/// Work under way on the runtime's threads. Dropped, it is called off.
+pub struct Task<T> {
+    answer: Receiver<Result<T>>,
+    guard: AbortOnDrop,
+}
+
+/// Begins to run `future`, which must not touch Postgres.
+pub fn start<T, F>(future: F) -> Result<Task<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (sender, answer) = sync_channel(1);
     let task = runtime()?.spawn(async move {
         // The receiver is gone only if the waiter was cancelled; nobody wants the answer then.
         let _ = sender.send(future.await);
     });
-    let _guard = AbortOnDrop(task.abort_handle());
-    let _waiting = Waiting::begin();
-    loop {
-        match receiver.recv_timeout(Duration::from_millis(20)) {
-            Ok(answer) => return answer,
-            Err(RecvTimeoutError::Timeout) => interrupts::check(),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::new(Code::Internal, "a reading or writing task panicked")
-                    .hint("This is a bug in pg_millrace; please report it with the server log."));
+    Ok(Task { answer, guard: AbortOnDrop(task.abort_handle()) })
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Waits for the answer, answering interrupts meanwhile.
+    pub fn wait(self) -> Result<T> {
+        let _waiting = Waiting::begin();
+        loop {
+            match self.answer.recv_timeout(Duration::from_millis(20)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) => interrupts::check(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(Code::Internal, "a reading or writing task panicked")
+                        .hint("This is a bug in pg_millrace; please report it with the server log."));
+                }
             }
         }
+    }
+
+    /// Lets the work end by itself, and hands what it gives to `clean_up`. Nobody waits for that.
+    pub fn abandon<F, C>(self, clean_up: C)
+    where
+        F: Future<Output = ()> + Send + 'static,
+        C: FnOnce(T) -> F + Send + 'static,
+    {
+        let Task { answer, guard } = self;
+        let Ok(runtime) = runtime() else { return };
+        runtime.spawn_blocking(move || {
+            let answer = answer.recv();
+            drop(guard);
+            if let Ok(Ok(answer)) = answer {
+                runtime.block_on(clean_up(answer));
+            }
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::convert::{Kind, Target, schema};
 use crate::pg::relation::Column;
 
 /// A staging column with the way its text is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StagingColumn {
     pub column: Column,
     pub kind: Kind,

@@ -71,6 +71,11 @@ impl Discovery {
         if self.backlog.is_empty() || self.listed_at.is_none_or(|at| at.elapsed() > STALE) {
             self.look(mode, pipeline, source)?;
         }
+        self.more(mode, pipeline)
+    }
+
+    /// The same among the files that were listed and not handed out yet, while those that were are still on their way.
+    pub fn more(&mut self, mode: Mode, pipeline: &Pipeline) -> Result<Vec<Planned>> {
         let mut planned = Vec::new();
         let mut bytes = 0;
         while planned.is_empty() && !self.backlog.is_empty() {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::convert::encode_batch;
 use crate::format::RawBatch;
-use crate::lake::delta::{Commit, Table};
+use crate::lake::delta::{Commit, Prepared, Table};
 use crate::model::landing::{MANIFEST_KEY, Manifest, Part};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -55,16 +55,22 @@ pub fn check_schema(schema: &Schema) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// Writes what was read as one commit; gives its version.
-pub async fn land(table: &mut Table, pipeline: &Pipeline, read: &Read, seq: i64) -> Result<u64> {
+/// Writes what was read, without making it part of the layer yet.
+pub async fn prepare(table: &Table, read: &Read) -> Result<Prepared> {
     let batches =
         read.pieces.iter().map(|piece| raw_batch(&piece.batch, &read.parts[piece.part])).collect::<Result<_>>()?;
+    table.prepare(batches).await
+}
+
+/// Makes what was read and prepared one commit; gives its version.
+pub async fn land(table: &mut Table, pipeline: &Pipeline, read: &Read, prepared: Prepared, seq: i64) -> Result<u64> {
     let manifest = Manifest { pipeline: pipeline.name.clone(), seq, files: read.parts.clone() };
     let manifest = serde_json::to_value(&manifest).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
     let mut info = Map::new();
     info.insert(MANIFEST_KEY.into(), manifest);
     let app_id = pipeline.writer(LAYER);
-    table.append(batches, Commit { app_id: &app_id, version: seq, operation: "STREAMING UPDATE", info }).await
+    let commit = Commit { app_id: &app_id, version: seq, operation: "STREAMING UPDATE", info };
+    table.append_prepared(prepared, commit).await
 }
 
 fn raw_batch(batch: &RawBatch, part: &Part) -> Result<RecordBatch> {

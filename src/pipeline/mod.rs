@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod aggregates;
+pub mod ahead;
 pub mod columns;
 pub mod define;
 pub mod discover;

@@ -41,6 +41,17 @@ pub struct Plan {
     pub columns: Arc<Vec<StagingColumn>>,
     pub max_rows: u64,
     pub max_bytes: u64,
+    /// Whether this is what the pipeline is seen to be doing; not so while it reads ahead.
+    pub shown: bool,
+}
+
+impl Plan {
+    /// Whether files that were read by the other give what this one would give.
+    pub fn reads_like(&self, other: &Plan) -> bool {
+        self.format == other.format
+            && self.columns == other.columns
+            && (self.max_rows, self.max_bytes) == (other.max_rows, other.max_bytes)
+    }
 }
 
 /// How a pipeline's CSV files are written.
@@ -165,7 +176,9 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Content, out: &mut Re
         done: !full,
         columns: reader.reader.header().map(<[String]>::to_vec).unwrap_or_default(),
     });
-    progress::file_done();
+    if plan.shown {
+        progress::file_done();
+    }
     out.modified.push(Some(file.modified.timestamp_micros()));
     Ok(())
 }
@@ -212,7 +225,9 @@ impl FileReader {
             let rows = batch.rows() as u64;
             out.bytes += batch.end_byte - self.end_byte;
             out.records += rows;
-            progress::read(rows, batch.end_byte - self.end_byte);
+            if plan.shown {
+                progress::read(rows, batch.end_byte - self.end_byte);
+            }
             self.end_byte = batch.end_byte;
             self.records += rows;
             let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.format);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::{events, pipelines, staging};
-use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::landing::Part;
@@ -17,10 +16,11 @@ use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
-use crate::pipeline::columns::{StagingColumn, staging_columns};
+use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
+use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
-use crate::pipeline::read::{self, Plan, Read};
+use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
 use crate::pipeline::{access, files, land, publish, scope};
 
@@ -48,6 +48,7 @@ pub struct Runner {
     failed: Vec<(String, Error)>,
     /// Lost races in a row.
     conflicts: u32,
+    ahead: Option<Ahead>,
 }
 
 /// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
@@ -73,6 +74,7 @@ impl Runner {
             layers: publish::Layers::default(),
             failed: vec![],
             conflicts: 0,
+            ahead: None,
         }
     }
 
@@ -110,6 +112,7 @@ impl Runner {
     /// Does the next thing there is to do for a pipeline that was just looked at.
     pub fn tick_at(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         if !pipeline.is_active() {
+            self.forget();
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
@@ -156,6 +159,9 @@ impl Runner {
 
     /// Drops what was kept from earlier ticks.
     fn forget(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            ahead.discard();
+        }
         self.source = None;
         self.raw = None;
         self.discovery.forget();
@@ -165,57 +171,73 @@ impl Runner {
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         let started = Instant::now();
         self.renew(pipeline)?;
+        if let Some(ahead) = self.ahead.take() {
+            let plan = self.plan(pipeline)?;
+            if ahead.suits(pipeline, position, &plan) {
+                begin_reading(ahead.chunk());
+                let (ready, chunk) = ahead.wait()?;
+                return self.finish(pipeline, position, plan, ready, chunk, started);
+            }
+            ahead.discard();
+            self.discovery.forget();
+        }
         if let Some(raw) = &pipeline.raw {
             self.refresh_raw(raw)?;
             if let Some(version) = self.pending_version(position) {
                 return self.load_back(pipeline, position, version, started);
             }
         }
-        if self.source.as_ref().is_none_or(|(url, _)| *url != pipeline.source) {
-            self.source = Some((pipeline.source.clone(), Source::open(&pipeline.source, self.shown[0].clone())?));
-        }
-        let Some((_, source)) = &self.source else { return Ok(Tick::Idle) };
-        let source = source.clone();
-        let files = self.discovery.next(self.mode, pipeline, &source)?;
-        if files.is_empty() {
+        let source = self.source(pipeline)?;
+        let chunk = self.discovery.next(self.mode, pipeline, &source)?;
+        if chunk.is_empty() {
             return Ok(Tick::Idle);
         }
-        let plan = self.plan(pipeline, Some(&source))?;
-        progress::phase(Phase::Reading);
-        progress::plan(files.len(), files.iter().map(|f| f.file.size.saturating_sub(f.from_byte)).sum());
-        let columns = plan.columns.clone();
-        let format = plan.format.clone();
-        let read = runtime::wait(read::read(plan, files))?;
-        self.finish(pipeline, position, &columns, &format, read, started)
+        let plan = self.plan(pipeline)?;
+        begin_reading(&chunk);
+        let ready = runtime::wait(ahead::prepare(plan.clone(), chunk.clone(), self.raw.take()))?;
+        self.finish(pipeline, position, plan, ready, chunk, started)
     }
 
+    /// Lands and loads what was read, while what comes after it is read.
     fn finish(
         &mut self,
         pipeline: &Pipeline,
         position: &Position,
-        columns: &[StagingColumn],
-        format: &Format,
-        mut read: Read,
+        plan: Plan,
+        ready: Ready,
+        chunk: Vec<Planned>,
         started: Instant,
     ) -> Result<Tick> {
+        let Ready { table, mut read, prepared } = ready;
+        let mut next = position.clone();
         let mut raw = None;
-        if pipeline.raw.is_some() && read.records > 0 {
+        self.raw = table;
+        if let Some(prepared) = prepared {
             progress::phase(Phase::Landing);
             let seq = position.land_seq + 1;
             let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
             let definition = pipeline.clone();
             let (table, back, version) = runtime::wait(async move {
-                let version = land::land(&mut table, &definition, &read, seq).await?;
+                let version = land::land(&mut table, &definition, &read, prepared, seq).await?;
                 Ok((table, read, version))
             })?;
             self.raw = Some(table);
             read = back;
             raw = Some((version as i64, seq));
+            (next.raw_version, next.land_seq) = (version as i64, seq);
+        }
+        next.head += i64::from(read.records > 0);
+        let mut following = left_over(chunk, &read);
+        if following.is_empty() {
+            following = self.discovery.more(self.mode, pipeline)?;
+        }
+        if !following.is_empty() {
+            self.ahead = Some(Ahead::start(pipeline, next, &plan, following, self.raw.take())?);
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();
         let landing = Landing { read, planned_on: position.clone(), raw, started };
-        match load(self.mode, pipeline, columns, format, landing) {
+        match load(self.mode, pipeline, &plan.columns, &plan.format, landing) {
             Ok(sealed) => {
                 self.discovery.grow();
                 Ok(sealed.map_or(Tick::Worked, Tick::Sealed))
@@ -245,7 +267,7 @@ impl Runner {
     /// Loads a version of the raw layer that was committed but not loaded: by a process that died in between, mostly.
     fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
         let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
-        let plan = self.plan(pipeline, None)?;
+        let plan = self.plan(pipeline)?;
         let (columns, format) = (plan.columns.clone(), plan.format.clone());
         progress::phase(Phase::Reading);
         let definition = pipeline.clone();
@@ -328,25 +350,39 @@ impl Runner {
         (latest > position.raw_version).then_some((position.raw_version + 1) as u64)
     }
 
-    fn plan(&self, pipeline: &Pipeline, source: Option<&Source>) -> Result<Plan> {
+    fn source(&mut self, pipeline: &Pipeline) -> Result<Source> {
+        if let Some((url, source)) = &self.source
+            && *url == pipeline.source
+        {
+            return Ok(source.clone());
+        }
+        let source = Source::open(&pipeline.source, self.shown[0].clone())?;
+        self.source = Some((pipeline.source.clone(), source.clone()));
+        Ok(source)
+    }
+
+    fn plan(&mut self, pipeline: &Pipeline) -> Result<Plan> {
         let found = transaction::run(self.mode, || {
             scope::owner(pipeline, || staging::source_columns(pgrx::pg_sys::Oid::from(pipeline.staging)))
         })?;
         let columns = Arc::new(staging_columns(found, &pipeline.settings));
         let options = &pipeline.options;
-        let directory = match source {
-            Some(source) => source.directory.clone(),
-            None => Source::open(&pipeline.source, self.shown[0].clone())?.directory,
-        };
+        let directory = self.source(pipeline)?.directory;
         Ok(Plan {
             directory,
             format: read::format(pipeline),
             columns,
             max_rows: options.max_rows_per_chunk,
-            // Text as Arrow, rows for COPY, Parquet for the raw layer: several times the bytes read.
-            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 8),
+            // Text as Arrow, rows for the table, Parquet for the raw layer: several times the bytes read, of two chunks at a time.
+            max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 12),
+            shown: true,
         })
     }
+}
+
+fn begin_reading(chunk: &[Planned]) {
+    progress::phase(Phase::Reading);
+    progress::plan(chunk.len(), chunk.iter().map(|f| f.file.size.saturating_sub(f.from_byte)).sum());
 }
 
 async fn open_raw(url: &str, credentials: &Credentials) -> Result<Table> {

@@ -5,6 +5,8 @@
 //! is committed and the error is a `Conflict`. Other writers' appends do not disturb ours. An `Unavailable` or `Io` error from the
 //! commit itself leaves open whether it is there: refresh and compare [`Table::txn_version`].
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::Utc;
@@ -41,12 +43,55 @@ struct Plan {
     is_whole: bool,
 }
 
+/// Rows that are written, and are part of the table only when [`Table::append_prepared`] has committed them.
+pub struct Prepared {
+    metadata: Option<MetaData>,
+    written: Written,
+    columns: Arc<Columns>,
+}
+
 impl Table {
     /// Adds rows, and columns that the table lacks, in one version.
     pub async fn append(&mut self, batches: Vec<RecordBatch>, commit: Commit<'_>) -> Result<u64> {
         self.check_writable(&commit).await?;
+        let prepared = self.prepare(batches).await?;
+        self.commit_prepared(prepared, commit).await
+    }
+
+    /// Writes the data files of rows that are to be appended.
+    pub async fn prepare(&self, batches: Vec<RecordBatch>) -> Result<Prepared> {
         let wider = self.widened(batches.iter().map(RecordBatch::schema_ref))?;
-        self.append_rows(wider, stream::iter(batches.into_iter().map(Ok)).boxed(), commit).await
+        let rows = stream::iter(batches.into_iter().map(Ok)).boxed();
+        let (metadata, written) = self.write_data(wider, rows).await?;
+        Ok(Prepared { metadata, written, columns: self.columns.clone() })
+    }
+
+    /// Commits what [`Table::prepare`] wrote.
+    pub async fn append_prepared(&mut self, prepared: Prepared, commit: Commit<'_>) -> Result<u64> {
+        let ready = match self.check_writable(&commit).await {
+            Ok(()) if *prepared.columns != *self.columns => {
+                Err(self.conflict("the table's schema was changed meanwhile", &commit))
+            }
+            checked => checked,
+        };
+        if let Err(e) = ready {
+            self.discard_prepared(prepared).await;
+            return Err(e);
+        }
+        self.commit_prepared(prepared, commit).await
+    }
+
+    async fn commit_prepared(&mut self, prepared: Prepared, commit: Commit<'_>) -> Result<u64> {
+        let Prepared { metadata, written, .. } = prepared;
+        let plan = Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false };
+        self.commit(plan, &written, &commit).await
+    }
+
+    /// Removes the data files of what is not to be committed.
+    pub async fn discard_prepared(&self, prepared: Prepared) {
+        for add in &prepared.written.adds {
+            self.dir.remove_quietly(&add.path).await;
+        }
     }
 
     /// The same for rows that need not fit into memory; all batches must have columns of `schema`.

@@ -39,7 +39,7 @@ use super::error::{delta_error, format_error, place_error};
 use super::store::{Credentials, Dir};
 use crate::model::{Code, Error, Location, Result};
 
-pub use commit::Commit;
+pub use commit::{Commit, Prepared};
 pub use follow::{Changes, Follower, open_newest};
 pub use rows::{CHANGE_TYPE, DataFile, Rows, VersionReader};
 pub use schema::NAME_KEY;

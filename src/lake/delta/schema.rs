@@ -24,7 +24,7 @@ pub const NAME_KEY: &str = "millrace.name";
 const FORBIDDEN: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// One schema of a table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Columns {
     fields: Vec<StructField>,
     /// With the users' names.

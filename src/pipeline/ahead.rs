@@ -1,0 +1,97 @@
+//! The chunk after the next: read, decoded and written to the raw layer's data files while the one before it is loaded.
+//!
+//! Promises: only saves time. What was read ahead counts if the pipeline, its position and its staging table are then what was
+//! expected, and is thrown away otherwise, files and all. Nothing of it is part of any table before its turn.
+
+use crate::lake::delta::{Prepared, Table};
+use crate::model::Result;
+use crate::model::pipeline::{Pipeline, Position};
+use crate::pg::progress;
+use crate::pg::runtime::{self, Task};
+use crate::pipeline::land;
+use crate::pipeline::read::{self, Plan, Planned, Read};
+
+/// What comes out of it: the raw layer comes back with what was written for it.
+pub struct Ready {
+    pub table: Option<Table>,
+    pub read: Read,
+    pub prepared: Option<Prepared>,
+}
+
+pub struct Ahead {
+    pipeline: Pipeline,
+    position: Position,
+    plan: Plan,
+    chunk: Vec<Planned>,
+    task: Task<Ready>,
+}
+
+impl Ahead {
+    /// Begins. `position` is where the pipeline will be when the turn of these files comes.
+    pub fn start(
+        pipeline: &Pipeline,
+        position: Position,
+        plan: &Plan,
+        chunk: Vec<Planned>,
+        table: Option<Table>,
+    ) -> Result<Ahead> {
+        let plan = Plan { shown: false, ..plan.clone() };
+        let task = runtime::start(prepare(plan.clone(), chunk.clone(), table))?;
+        Ok(Ahead { pipeline: pipeline.clone(), position, plan, chunk, task })
+    }
+
+    /// Whether it was made for this.
+    pub fn suits(&self, pipeline: &Pipeline, position: &Position, plan: &Plan) -> bool {
+        self.pipeline == *pipeline && self.position == *position && self.plan.reads_like(plan)
+    }
+
+    pub fn chunk(&self) -> &[Planned] {
+        &self.chunk
+    }
+
+    /// What was read, and of which files.
+    pub fn wait(self) -> Result<(Ready, Vec<Planned>)> {
+        let ready = self.task.wait()?;
+        progress::read(ready.read.records, ready.read.bytes);
+        ready.read.parts.iter().for_each(|_| progress::file_done());
+        Ok((ready, self.chunk))
+    }
+
+    /// Gives up; data files that were written go.
+    pub fn discard(self) {
+        self.task.abandon(async |ready: Ready| {
+            if let (Some(table), Some(prepared)) = (ready.table, ready.prepared) {
+                table.discard_prepared(prepared).await;
+            }
+        });
+    }
+}
+
+/// Reads the files of a chunk, and writes what the raw layer, where there is one, is to hold of them.
+pub async fn prepare(plan: Plan, files: Vec<Planned>, table: Option<Table>) -> Result<Ready> {
+    let read = read::read(plan, files).await?;
+    let prepared = match &table {
+        Some(table) if read.records > 0 => Some(land::prepare(table, &read).await?),
+        _ => None,
+    };
+    Ok(Ready { table, read, prepared })
+}
+
+/// What is left of the files of a chunk once it was read: the rest of one that did not fit, and those behind it.
+pub fn left_over(files: Vec<Planned>, read: &Read) -> Vec<Planned> {
+    let failed = |p: &Planned| read.failed.iter().any(|(file, _)| file.path == p.file.path);
+    let mut left = Vec::new();
+    for mut planned in files {
+        match read.parts.iter().find(|part| part.path == planned.file.path) {
+            Some(part) if part.done => {}
+            Some(part) => {
+                planned.from_byte = part.to_byte;
+                planned.records_done = part.first_record + part.records - 1;
+                left.push(planned);
+            }
+            None if failed(&planned) => {}
+            None => left.push(planned),
+        }
+    }
+    left
+}
