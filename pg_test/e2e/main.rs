@@ -16,6 +16,7 @@ mod by_run;
 mod chaos;
 mod consumers;
 mod copier;
+mod delta;
 mod direct;
 mod discovery;
 mod expectations;

@@ -33,6 +33,7 @@ CREATE TABLE millrace.position (
     last_error_at  timestamptz,
     failures       integer NOT NULL DEFAULT 0,
     retry_at       timestamptz,
+    source_offset  jsonb,                        -- model::offset::Offset: how far a Delta source is read; NULL = landing files
     accepted       bigint,                       -- chunk that somebody has let through, whatever is rejected of it
     kept_from      bigint NOT NULL DEFAULT 1,    -- the first chunk whose rows retention has left; those of all after it are there
     throttled_by   text,                         -- why loading is held back; NULL: it is not

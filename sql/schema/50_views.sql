@@ -24,13 +24,15 @@ SELECT p.name AS pipeline,
        p.created_at,
        s.throttled_by,
        s.throttled_since,
-       s.kept_from
+       s.kept_from,
+       (s.source_offset ->> 'version')::bigint AS source_version
   FROM millrace.pipeline p
   JOIN millrace.position s ON s.pipeline_id = p.id
   LEFT JOIN millrace.chunk c ON c.pipeline_id = p.id AND c.chunk_no = s.head;
 COMMENT ON VIEW millrace.pipelines IS
 'A row per pipeline: definition, state, how far it has got, and its last error.
-throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.';
+throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.
+source_version: of a Delta source, the version that is read or comes next.';
 
 CREATE VIEW millrace.chunks AS
 SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source, c.dropped_count, c.requeued_count,

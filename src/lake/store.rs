@@ -239,6 +239,25 @@ impl Dir {
         }
     }
 
+    /// A directory below.
+    pub(crate) fn join(&self, relative: &str) -> Result<Dir> {
+        Ok(Dir {
+            location: self.location.join(relative),
+            root: self.root.clone(),
+            prefix: self.path(relative)?,
+            local: self.local_path(relative),
+        })
+    }
+
+    /// True where anything lies in the directory or below.
+    pub(crate) async fn holds_objects(&self) -> Result<bool> {
+        match self.root.list(Some(&self.prefix)).try_next().await {
+            Ok(found) => Ok(found.is_some()),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(store_error(&e, "read directory", &self.place())),
+        }
+    }
+
     /// True where something lies in the directory whose name does not begin with `_` or `.`.
     pub(crate) async fn holds_anything(&self) -> Result<bool> {
         let found = match self.root.list_with_delimiter(Some(&self.prefix)).await {

@@ -7,6 +7,7 @@ pub mod landing;
 pub mod location;
 pub mod mask;
 pub mod names;
+pub mod offset;
 pub mod options;
 pub mod pipeline;
 pub mod retry;

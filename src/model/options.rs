@@ -29,6 +29,19 @@ pub enum OnReplaced {
     Fail,
 }
 
+/// What a version of a Delta source means that changed or deleted rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// The pipeline stops before it.
+    #[default]
+    Fail,
+    /// The version is passed over whole, and noted.
+    Skip,
+    /// The keyed staging table follows.
+    Apply,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -40,8 +53,14 @@ pub struct Options {
     pub max_files_per_chunk: u32,
     pub max_bytes_per_chunk: u64,
     pub max_rows_per_chunk: u64,
-    /// False: files that are there when the pipeline is created are not loaded.
+    /// False: files, or rows of a Delta table, that are there when the pipeline is created are not loaded.
     pub include_existing: bool,
+    /// Delta: the first version whose changes are read; what was there before is not.
+    pub start_version: Option<u64>,
+    /// Delta: the same by the time of the commit.
+    pub start_timestamp: Option<String>,
+    /// Delta: what a version means that changed or deleted rows.
+    pub on_change: OnChange,
     pub on_replaced: OnReplaced,
     pub order: Order,
     /// CSV: the first record names the columns.
@@ -72,6 +91,9 @@ impl Default for Options {
             max_bytes_per_chunk: 32 * 1024 * 1024,
             max_rows_per_chunk: 1_000_000,
             include_existing: true,
+            start_version: None,
+            start_timestamp: None,
+            on_change: OnChange::Fail,
             on_replaced: OnReplaced::Ignore,
             order: Order::Path,
             header: true,
@@ -125,6 +147,14 @@ impl Options {
             return Err(Error::new(Code::InvalidParameter, "option \"max_reject_ratio\" must be from 0 to 1")
                 .detail(format!("It is {ratio}."))
                 .hint("0.1 stops the pipeline before a chunk of which more than a tenth would be rejected."));
+        }
+        if self.start_version.is_some() && self.start_timestamp.is_some() {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "options \"start_version\" and \"start_timestamp\" exclude each other",
+            )
+            .detail("Both say where reading begins.")
+            .hint("Give one of them."));
         }
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {

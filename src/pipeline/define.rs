@@ -19,7 +19,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, infer, land, publish, scope};
+use crate::pipeline::{access, aggregates, delta, infer, land, publish, scope};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -52,11 +52,25 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         access::require_writable(owner.to_u32(), location)?;
     }
     check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
-    let source = Source::open(wanted.source, access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?)?;
-    let existing = source.list(options.recursive)?;
-    let columns = match wanted.columns {
-        Some(text) => text.to_string(),
-        None => infer::columns(&source, &existing, &options)?,
+    let table = delta::define::find(wanted.source, wanted.format)?;
+    delta::define::check(&wanted, &options, table.is_some())?;
+    let (existing, columns) = match (&table, wanted.columns) {
+        (Some(table), None) => (vec![], delta::define::columns(table)),
+        (Some(_), Some(text)) => (vec![], text.to_string()),
+        (None, given) => {
+            let credentials = access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?;
+            let source = Source::open(wanted.source, credentials)?;
+            let existing = source.list(options.recursive)?;
+            let columns = match given {
+                Some(text) => text.to_string(),
+                None => infer::columns(&source, &existing, &options)?,
+            };
+            (existing, columns)
+        }
+    };
+    let (format, start) = match table {
+        Some(table) => ("delta", Some(delta::define::start(table, &options)?)),
+        None => ("csv", None),
     };
     let declared = columns_parser::parse(&columns)?;
     let settings = recorded_settings();
@@ -69,7 +83,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             name: wanted.name,
             owner,
             source: wanted.source,
-            format: "csv",
+            format,
             staging: Oid::from(staging.oid),
             rejects,
             raw: wanted.raw,
@@ -79,6 +93,9 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             settings: serde_json::to_value(&settings).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
             app_id: &app_id,
         })?;
+        if let Some(start) = &start {
+            pipelines::set_source(id, start)?;
+        }
         if let Some(location) = wanted.semi_processed {
             layers::insert(id, layers::SEMI_PROCESSED, location, 0)?;
         }
@@ -146,11 +163,11 @@ fn check_encoding() -> Result<()> {
 
 fn check_format(format: Option<&str>) -> Result<()> {
     match format {
-        None | Some("csv") => Ok(()),
+        None | Some("csv" | "delta") => Ok(()),
         Some(other) => {
             Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
-                .detail("This version reads CSV files.")
-                .hint("Use format => 'csv', or leave it out."))
+                .detail("This version reads CSV files and Delta tables.")
+                .hint("Use format => 'csv' or 'delta', or leave it out."))
         }
     }
 }
@@ -279,8 +296,10 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             // Checked as given as well, so that an unknown key set to null is refused too.
             let given: serde_json::Map<String, Value> =
                 changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let given_keys = Value::Object(given.clone());
             Options::parse(&Value::Object(given))?;
             let options = Options::parse(&all)?;
+            delta::define::check_change(&pipeline, &given_keys, &options)?;
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
         }
         Some(other) => {

@@ -14,6 +14,7 @@ use crate::convert::{Field, Reason, Row, append_value, asked};
 use crate::format::Format;
 use crate::model::expectation::Rules;
 use crate::model::landing::{Origin, origins};
+use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
 use crate::pg::copy::{self, Filter, Violation};
@@ -38,6 +39,8 @@ pub struct Landing {
     pub planned_on: Position,
     /// Version of the raw layer that holds these rows, and its landing's number.
     pub raw: Option<(i64, i64)>,
+    /// How far a Delta source is read with these rows.
+    pub source: Option<Offset>,
     pub started: Instant,
 }
 
@@ -77,6 +80,9 @@ pub fn load(
         if let Some((version, seq)) = landing.raw {
             next.raw_version = version;
             next.land_seq = seq;
+        }
+        if landing.source.is_some() {
+            next.source = landing.source.clone();
         }
         let origins = origins(&landing.read.parts);
         let mut sealed = None;
@@ -146,7 +152,10 @@ fn record(
         .collect();
     files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
     if let Some(sealed) = sealed {
-        let source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        if let Some(at) = &landing.planned_on.source {
+            source["delta"] = json!({ "version": at.version, "snapshot": at.snapshot, "generation": at.generation });
+        }
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,
             chunk_no: sealed.chunk_no,

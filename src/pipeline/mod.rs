@@ -5,6 +5,7 @@ pub mod aggregates;
 pub mod ahead;
 pub mod columns;
 pub mod define;
+pub mod delta;
 pub mod discover;
 pub mod expect;
 pub mod files;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::{events, pipelines, staging};
+use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::landing::Part;
 use crate::model::location::Location;
+use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
@@ -22,7 +24,7 @@ use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, files, land, publish, scope};
+use crate::pipeline::{access, delta, files, land, publish, scope};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub struct Runner {
     /// What the source and the raw layer were opened with.
     shown: [Credentials; 2],
     source: Option<(String, Source)>,
+    delta: Option<delta::Source>,
     raw: Option<Table>,
     discovery: Discovery,
     layers: publish::Layers,
@@ -69,6 +72,7 @@ impl Runner {
             id,
             shown: Default::default(),
             source: None,
+            delta: None,
             raw: None,
             discovery: Discovery::default(),
             layers: publish::Layers::default(),
@@ -134,7 +138,7 @@ impl Runner {
             Err(e) => {
                 self.conflicts = 0;
                 self.forget();
-                if e.code == Code::Stopped {
+                if e.code == Code::Stopped || (e.code == Code::Gap && position.source.is_some()) {
                     self.stop(pipeline, position, &e)?;
                 }
                 return Err(e);
@@ -163,6 +167,7 @@ impl Runner {
             ahead.discard();
         }
         self.source = None;
+        self.delta = None;
         self.raw = None;
         self.discovery.forget();
         self.layers = publish::Layers::default();
@@ -171,6 +176,9 @@ impl Runner {
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         let started = Instant::now();
         self.renew(pipeline)?;
+        if let Some(offset) = &position.source {
+            return self.pull_delta(pipeline, position, offset, started);
+        }
         if let Some(ahead) = self.ahead.take() {
             let plan = self.plan(pipeline)?;
             if ahead.suits(pipeline, position, &plan) {
@@ -196,6 +204,52 @@ impl Runner {
         begin_reading(&chunk);
         let ready = runtime::wait(ahead::prepare(plan.clone(), chunk.clone(), self.raw.take()))?;
         self.finish(pipeline, position, plan, ready, chunk, started)
+    }
+
+    /// Reads and loads the next rows of a Delta table. While there are none that is one request for a version that is not there.
+    fn pull_delta(
+        &mut self,
+        pipeline: &Pipeline,
+        position: &Position,
+        offset: &Offset,
+        started: Instant,
+    ) -> Result<Tick> {
+        let mut source = match self.delta.take() {
+            Some(source) => source,
+            None => delta::Source::new(&pipeline.source, &self.shown[0])?,
+        };
+        progress::phase(Phase::Listing);
+        let (mut at, on_change, limit) = (offset.clone(), pipeline.options.on_change, gucs::network_timeout());
+        let (source, at, ready) = runtime::wait(async move {
+            let ready = tokio::time::timeout(limit, source.prepare(&mut at, on_change))
+                .await
+                .unwrap_or_else(|_| Err(slow("reading the log of the Delta table")))?;
+            Ok((source, at, ready))
+        })
+        .map_err(|e| delta::way_on(e, pipeline))?;
+        if !ready {
+            self.delta = Some(source);
+            return Ok(Tick::Idle);
+        }
+        let plan = self.plan(pipeline)?;
+        progress::phase(Phase::Reading);
+        let (files, bytes) = source.left(&at);
+        progress::plan(files, bytes);
+        let (columns, memory) = (plan.columns.clone(), gucs::work_mem_bytes() / 4);
+        let (source, read, next) = runtime::wait(async move {
+            let (read, next) = delta::read(&source, &at, &plan, memory).await?;
+            Ok((source, read, next))
+        })
+        .map_err(|e| delta::way_on(e, pipeline))?;
+        if let Some(version) = source.skipped() {
+            delta::note_skipped(self.mode, pipeline, version)?;
+        }
+        self.delta = Some(source);
+        let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
+        Ok(match load(self.mode, pipeline, &columns, &Format::Typed, landing)? {
+            Some(sealed) => Tick::Sealed(sealed),
+            None => Tick::Worked,
+        })
     }
 
     /// Lands and loads what was read, while what comes after it is read.
@@ -236,7 +290,7 @@ impl Runner {
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();
-        let landing = Landing { read, planned_on: position.clone(), raw, started };
+        let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
         match load(self.mode, pipeline, &plan.columns, &plan.format, landing) {
             Ok(sealed) => {
                 self.discovery.grow();
@@ -287,7 +341,7 @@ impl Runner {
             Some((read, seq)) => {
                 let raw = Some((version as i64, seq));
                 let parts = read.parts.clone();
-                let landing = Landing { read, planned_on: position.clone(), raw, started };
+                let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
                 match load(self.mode, pipeline, &columns, &format, landing) {
                     Ok(sealed) => Ok(sealed.map_or(Tick::Worked, Tick::Sealed)),
                     Err(e) => self.not_loaded(pipeline, &parts, true, e),

@@ -58,7 +58,7 @@ const SUMS: &str = "SELECT
     (SELECT pg_catalog.count(*) FROM (
         SELECT (f ->> 'first_record')::bigint AS first,
                pg_catalog.lag((f ->> 'first_record')::bigint + (f ->> 'records')::bigint)
-                   OVER (PARTITION BY f ->> 'path' ORDER BY c.chunk_no) AS due
+                   OVER (PARTITION BY f ->> 'path', f ->> 'etag' ORDER BY c.chunk_no) AS due
           FROM millrace.chunk c CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(c.source -> 'files') AS f
          WHERE c.pipeline_id = $1) AS parts
       WHERE first <> COALESCE(due, 1)) AS overlaps";
