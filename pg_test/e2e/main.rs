@@ -23,6 +23,7 @@ mod expectations;
 mod invoices;
 mod lake;
 mod lifecycle;
+mod limits;
 mod look;
 mod outsider;
 mod requeue;

@@ -10,6 +10,7 @@ pub mod names;
 pub mod offset;
 pub mod options;
 pub mod pipeline;
+pub mod retention;
 pub mod retry;
 pub mod simulate;
 

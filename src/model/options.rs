@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::model::retention::{Keep, size};
 use crate::model::{Code, Error, Location, Result};
 
 /// In which order new files are taken.
@@ -80,6 +81,23 @@ pub struct Options {
     /// Wait after a first failure; doubled after each further one, up to 5 minutes.
     #[serde(with = "duration")]
     pub backoff: Duration,
+    /// What is kept in Postgres at least; older partitions are dropped once nobody needs them. `None`: everything.
+    pub retention: Option<Keep>,
+    /// What is kept for consumers that fall behind, at most. `None`: four times `retention`.
+    pub max_retention: Option<Keep>,
+    /// Chunks a partition holds: what retention drops at once. `None`: by `retention`.
+    pub chunks_per_partition: Option<u32>,
+    /// Loading is held back while the slowest consumer that counts is further behind.
+    pub max_lag_chunks: Option<u64>,
+    #[serde(with = "size")]
+    pub max_lag_bytes: Option<u64>,
+    /// Loading is held back while more chunks wait to be published.
+    pub max_outbox_chunks: Option<u64>,
+    /// Loading is held back while less is free on the disk of the database.
+    #[serde(with = "size")]
+    pub min_free_disk: Option<u64>,
+    /// Loading is slowed down to this many rows a second.
+    pub max_rows_per_second: Option<u64>,
 }
 
 impl Default for Options {
@@ -105,6 +123,14 @@ impl Default for Options {
             max_reject_ratio: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
+            retention: None,
+            max_retention: None,
+            chunks_per_partition: None,
+            max_lag_chunks: None,
+            max_lag_bytes: None,
+            max_outbox_chunks: None,
+            min_free_disk: None,
+            max_rows_per_second: None,
         }
     }
 }
@@ -130,12 +156,39 @@ impl Options {
         Ok(options)
     }
 
+    /// Chunks a partition of the staging table holds: wide enough that years of a chunk a second stay within some thousand partitions,
+    /// narrow enough that retention keeps little more than it is asked to.
+    pub fn partition_chunks(&self) -> i64 {
+        let by_retention = match self.retention {
+            None => 10_000,
+            Some(Keep::Age(_)) => 1_000,
+            Some(Keep::Chunks(n)) => n / 4,
+            Some(Keep::Bytes(n)) => n / self.max_bytes_per_chunk / 4,
+        };
+        self.chunks_per_partition.map_or(by_retention, u64::from).clamp(1, 10_000) as i64
+    }
+
+    /// How long consumers that fall behind are waited for.
+    pub fn longest_retention(&self) -> Option<Keep> {
+        self.retention.map(|keep| self.max_retention.unwrap_or(keep.times(4)))
+    }
+
     fn check(&self) -> Result<()> {
+        if self.max_retention.is_some() && self.retention.is_none() {
+            return Err(Error::new(Code::InvalidParameter, "option \"max_retention\" needs \"retention\"")
+                .detail("Without retention everything is kept.")
+                .hint("Set retention to what is to be kept at least, such as \"7 days\"."));
+        }
         for (name, value) in [
             ("max_files_per_chunk", u64::from(self.max_files_per_chunk)),
             ("max_bytes_per_chunk", self.max_bytes_per_chunk),
             ("max_rows_per_chunk", self.max_rows_per_chunk),
             ("max_attempts", u64::from(self.max_attempts)),
+            ("chunks_per_partition", self.chunks_per_partition.map_or(1, u64::from)),
+            ("max_lag_chunks", self.max_lag_chunks.unwrap_or(1)),
+            ("max_lag_bytes", self.max_lag_bytes.unwrap_or(1)),
+            ("max_outbox_chunks", self.max_outbox_chunks.unwrap_or(1)),
+            ("max_rows_per_second", self.max_rows_per_second.unwrap_or(1)),
         ] {
             if value == 0 {
                 return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" must be at least 1"))

@@ -225,7 +225,7 @@ pub fn insert(
     chunk_no: i64,
 ) -> Result<(Relation, Vec<Reject>, Verdict)> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
-    let target = staging::target(&staging, chunk_no)?;
+    let target = staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?;
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
     spi::execute_once("SET CONSTRAINTS ALL IMMEDIATE")?;
     let mut gathered = gather(columns, format, read, origins)?;

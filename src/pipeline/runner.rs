@@ -24,7 +24,7 @@ use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, files, land, publish, scope};
+use crate::pipeline::{access, delta, files, land, publish, retain, scope, throttle};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum Tick {
     /// Something was done that seals no chunk: empty files, a publication, a lost race.
     Worked,
     Idle,
+    /// There may be something to load, but consumers, the outbox, the disk or the rate hold it back.
+    Held(String),
     /// The pipeline is not to run: paused, stopped or gone.
     Off(String),
 }
@@ -52,7 +54,11 @@ pub struct Runner {
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
+    retained: Option<Instant>,
 }
+
+/// How long between two looks at what retention may drop.
+const RETAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
 /// person should see and which is no reason to spin.
@@ -79,6 +85,7 @@ impl Runner {
             failed: vec![],
             conflicts: 0,
             ahead: None,
+            retained: None,
         }
     }
 
@@ -120,6 +127,13 @@ impl Runner {
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
+        if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
+            self.retain(pipeline)?;
+        }
+        if let Some(reason) = throttle::throttled_by(self.mode, pipeline)? {
+            let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
+            return Ok(if published { Tick::Worked } else { Tick::Held(reason) });
+        }
         progress::phase(Phase::Listing);
         progress::next_chunk();
         match self.pull(pipeline, position) {
@@ -145,6 +159,12 @@ impl Runner {
             }
         }
         Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+    }
+
+    /// Drops what retention does not keep.
+    pub fn retain(&mut self, pipeline: &Pipeline) -> Result<()> {
+        self.retained = Some(Instant::now());
+        retain::retain(self.mode, pipeline).map(|_| ())
     }
 
     /// Takes the pipeline out of service until somebody resumes it; nothing of the chunk that it stopped at is there.
