@@ -3,7 +3,7 @@
 CREATE FUNCTION millrace.fdw_validator(options text[], catalog oid)
 RETURNS void LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fdw_validator_wrapper';
 COMMENT ON FUNCTION millrace.fdw_validator(text[], oid) IS
-'Checks the options of servers and user mappings of foreign data wrapper millrace. Postgres calls it.
+'Checks the options of servers and user mappings of foreign data wrapper millrace. Postgres calls it. options: as name=value. catalog: pg_foreign_server or pg_user_mapping.
 Server: location (serves every location that begins with it; the longest wins), account_name, endpoint, authority_host, use_emulator,
 allow_http, anonymous. User mapping, one of: account_key; sas_token; client_id, client_secret and tenant_id; client_id,
 federated_token_file and tenant_id; use_managed_identity (with client_id, where there are several); anonymous.';

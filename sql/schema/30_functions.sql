@@ -24,21 +24,21 @@ Needs millrace_admin, and pg_read_server_files / pg_write_server_files for file:
 CREATE FUNCTION millrace.alter_pipeline(pipeline text, every interval DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'alter_pipeline_wrapper';
 COMMENT ON FUNCTION millrace.alter_pipeline(text, interval, jsonb) IS
-'Changes a pipeline. every: new tick; 0 = only when millrace.run is called; NULL = as it is. options: the options to change; the others
+'Changes a pipeline. pipeline: its name. every: new tick; 0 = only when millrace.run is called; NULL = as it is. options: the options to change; the others
 stay; a JSON null sets one back to its default.';
 
 CREATE FUNCTION millrace.pause(pipeline text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pause_wrapper';
-COMMENT ON FUNCTION millrace.pause(text) IS 'Lets a pipeline rest after the chunk that it is at, until millrace.resume.';
+COMMENT ON FUNCTION millrace.pause(text) IS 'Lets a pipeline rest after the chunk that it is at, until millrace.resume. pipeline: its name.';
 
 CREATE FUNCTION millrace.resume(pipeline text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
-COMMENT ON FUNCTION millrace.resume(text) IS 'Lets a paused or stopped pipeline go on, at once: waits after failures are forgotten.';
+COMMENT ON FUNCTION millrace.resume(text) IS 'Lets a paused or stopped pipeline go on, at once: waits after failures are forgotten. pipeline: its name.';
 
 CREATE FUNCTION millrace.drop_pipeline(pipeline text, drop_tables boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pipeline_wrapper';
 COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
-'Forgets a pipeline with its chunks, files and consumers. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
+'Forgets a pipeline with its chunks, files and consumers. pipeline: its name. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
 
 CREATE PROCEDURE millrace.resnapshot(pipeline text, load_existing boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'resnapshot_wrapper';
@@ -50,36 +50,37 @@ source says {"delta": {"generation": …}}; nothing is taken out of staging. fal
 CREATE PROCEDURE millrace.run(pipeline text) LANGUAGE c AS 'MODULE_PATHNAME', 'run_wrapper';
 COMMENT ON PROCEDURE millrace.run(text) IS
 'Loads and publishes everything that is available now, a commit per chunk. Files that have not settled yet are waited for, up to 10 seconds.
-For the pipeline''s owner; not inside a transaction block.';
+For the pipeline''s owner; not inside a transaction block. pipeline: its name.';
 
 CREATE PROCEDURE millrace.retry_file(pipeline text, path text) LANGUAGE c AS 'MODULE_PATHNAME', 'retry_file_wrapper';
 COMMENT ON PROCEDURE millrace.retry_file(text, text) IS
 'Lets a file that is failed, dead or skipped be tried again with the next tick, as if it had never failed; it goes on behind the records that
-were loaded of it. path: as in millrace.files. Kept in millrace.events. For the pipeline''s owner.';
+were loaded of it. pipeline: its name. path: as in millrace.files. Kept in millrace.events. For the pipeline''s owner.';
 
 CREATE PROCEDURE millrace.skip_file(pipeline text, path text, reason text DEFAULT NULL) LANGUAGE c AS 'MODULE_PATHNAME', 'skip_file_wrapper';
 COMMENT ON PROCEDURE millrace.skip_file(text, text, text) IS
 'Leaves a file out that is not loaded yet, until it is replaced or millrace.retry_file takes it back; records that were loaded of it stay. A path
-that is not known yet is left out whatever comes under that name. reason is shown in millrace.files; kept in millrace.events. For the pipeline''s owner.';
+that is not known yet is left out whatever comes under that name. pipeline: its name. path: as in millrace.files. reason: shown in millrace.files; kept in millrace.events. For the pipeline''s owner.';
 
 CREATE FUNCTION millrace.create_aggregate(
     pipeline text, name text, query text, publish text DEFAULT NULL, options jsonb DEFAULT '{}'
 ) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_aggregate_wrapper';
 COMMENT ON FUNCTION millrace.create_aggregate(text, text, text, text, jsonb) IS
 'Creates a view that always shows what query would, kept up to date in the transaction that loads each chunk.
-name: of the view; in the schema of the staging table unless it names another. query: SELECT … FROM the staging table [WHERE …]
+pipeline: its name. name: of the view; in the schema of the staging table unless it names another. query: SELECT … FROM the staging table [WHERE …]
 [GROUP BY …] with count, sum, avg, min, max and count(DISTINCT x), each with FILTER; what can''t be kept is refused by name.
 publish: URL of a Delta table that gets the changed groups of each chunk; NULL = none. options: none yet.';
 
 CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_aggregate_wrapper';
-COMMENT ON FUNCTION millrace.drop_aggregate(text, text) IS 'Drops an aggregate: its view and tables. Its published layer stays as it is.';
+COMMENT ON FUNCTION millrace.drop_aggregate(text, text) IS 'Drops an aggregate: its view and tables. Its published layer stays as it is. pipeline, name: which aggregate.';
 
 CREATE FUNCTION millrace.verify(pipeline text)
 RETURNS TABLE (layer text, check_name text, expected text, found text, ok boolean, detail text)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'verify_wrapper';
 COMMENT ON FUNCTION millrace.verify(text) IS
-'Recounts a pipeline: chunks, files, staging, rejects, aggregates, raw and published layers; a row per check, ok = as expected. Reads everything, changes nothing.';
+'Recounts a pipeline: chunks, files, staging, rejects, aggregates, raw and published layers; a row per check, ok = as expected. Reads everything, changes nothing.
+pipeline: its name.';
 
 CREATE FUNCTION millrace.simulate(
     kind text,
@@ -93,14 +94,15 @@ CREATE FUNCTION millrace.simulate(
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'simulate_wrapper';
 COMMENT ON FUNCTION millrace.simulate(text, text, bigint, bigint, bigint, text, jsonb) IS
 'Writes synthetic landing files, each whole or not at all; the same arguments give the same bytes.
-kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. seed: other numbers
-give other rows and file names. options: bad_ratio (0 to 1, share of malformed records), first_file (number of the first file), start (event time).';
+kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. rows_per_file: records in each, at most 10,000,000. files: how many. format: as the files are written.
+seed: other numbers give other rows and file names. options: bad_ratio (0 to 1, share of malformed records), first_file (number of the first file), start (event time).';
 
 CREATE FUNCTION millrace.list(location text, recursive boolean DEFAULT false)
 RETURNS TABLE (path text, size bigint, etag text, modified timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'list_wrapper';
 COMMENT ON FUNCTION millrace.list(text, boolean) IS
-'The files at a location (a directory, a pattern such as …/*.csv, or a file), as a pipeline would see them.';
+'The files at a location (a directory, a pattern such as …/*.csv, or a file), as a pipeline would see them.
+location: its URL. recursive: also look into directories below.';
 
 CREATE FUNCTION millrace.describe(location text, options jsonb DEFAULT '{}')
 RETURNS TABLE (column_name text, data_type text, format text, version bigint)
@@ -111,7 +113,8 @@ COMMENT ON FUNCTION millrace.describe(text, jsonb) IS
 CREATE FUNCTION millrace.peek(location text, limit_rows bigint DEFAULT 10, options jsonb DEFAULT '{}')
 RETURNS SETOF jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'peek_wrapper';
 COMMENT ON FUNCTION millrace.peek(text, bigint, jsonb) IS
-'The first rows of the Delta table or the CSV files at a location, every value as text. options: as those of a pipeline.';
+'The first rows of the Delta table or the CSV files at a location, every value as text.
+location: its URL. limit_rows: how many rows, at most 10,000. options: as those of a pipeline.';
 
 CREATE FUNCTION millrace.lineage(pipeline text, chunk_no bigint, row_no bigint)
 RETURNS TABLE (path text, record_no bigint, etag text, raw_version bigint)
@@ -133,7 +136,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.lineage(text, bigint, bigint) IS
-'Leads a row of staging or rejects (its _chunk_no and _row_no) back to the landing file and the number of its record there, from 1.';
+'Leads a row of staging or rejects (its _chunk_no and _row_no) back to the landing file and the number of its record there, from 1.
+pipeline: its name. chunk_no, row_no: _chunk_no and _row_no of the row.';
 
 CREATE FUNCTION millrace.preloaded() RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'preloaded_wrapper';
 COMMENT ON FUNCTION millrace.preloaded() IS

@@ -246,7 +246,9 @@ LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT millrace.seek(stream, consumer, to_position::text, force, reason) $$;
 COMMENT ON FUNCTION millrace.seek(text, text, bigint, boolean, text) IS
-'Moves a consumer to a chunk_no; else as seek(stream, consumer, to_position text, force, reason).';
+'Moves a consumer to a chunk_no; else as seek with to_position as text.
+stream, consumer, force, reason: as there.
+to_position: number of the chunk that is the next to be handed out.';
 REVOKE ALL ON FUNCTION millrace.seek(text, text, bigint, boolean, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.seek(text, text, bigint, boolean, text) TO millrace_consumer, millrace_admin;
 
@@ -255,7 +257,9 @@ LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$ SELECT millrace.seek(stream, consumer, to_position::text, force, reason) $$;
 COMMENT ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) IS
-'Moves a consumer to the first chunk sealed at a time or later; else as seek(stream, consumer, to_position text, force, reason).';
+'Moves a consumer to the first chunk sealed at a time or later; else as seek with to_position as text.
+stream, consumer, force, reason: as there.
+to_position: the time.';
 REVOKE ALL ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.seek(text, text, timestamptz, boolean, text) TO millrace_consumer, millrace_admin;
 
