@@ -3,7 +3,7 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test lint install cluster stop psql bench
+.PHONY: help demo test lint install cluster stop psql bench docs
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
@@ -12,6 +12,7 @@ help:
 	@echo 'make stop      stop the private server'
 	@echo 'make psql      a psql session on the private server'
 	@echo 'make lint      format, clippy, layer rules'
+	@echo 'make docs      renew what is generated in docs/, check the links, make the book'
 	@echo 'make bench     one load against COPY of the same file'
 
 demo: install
@@ -39,3 +40,6 @@ psql: install
 
 bench: install
 	@scripts/bench.sh
+
+docs: install
+	@scripts/docs.sh

@@ -108,7 +108,8 @@ CREATE FUNCTION millrace.describe(location text, options jsonb DEFAULT '{}')
 RETURNS TABLE (column_name text, data_type text, format text, version bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_wrapper';
 COMMENT ON FUNCTION millrace.describe(text, jsonb) IS
-'The columns at a location: those of the Delta table there, with its version, or those that its CSV files seem to have. options: as those of a pipeline.';
+'The columns at a location: those of the Delta table there, with its version, or those that its CSV files seem to have.
+location: its URL. options: as those of a pipeline.';
 
 CREATE FUNCTION millrace.peek(location text, limit_rows bigint DEFAULT 10, options jsonb DEFAULT '{}')
 RETURNS SETOF jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'peek_wrapper';
