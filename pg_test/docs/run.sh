@@ -19,6 +19,7 @@ uri=$(scripts/cluster.sh start)
 eval "$(scripts/cluster.sh env)"
 PATH=$(bindir):$PATH
 export PGOPTIONS='-c client_min_messages=warning'
+rm -rf "$work" "$MILLRACE_HOME/azurite"
 make_server_dir 755 "$work"
 
 # Azurite ends with this script: it watches the pipe that is its standard input.

@@ -8,7 +8,8 @@ AS $$
            OPERATOR(pg_catalog.+) 1
 $$;
 COMMENT ON FUNCTION millrace.key_slot(anyelement, integer) IS
-'The slot, from 1 to slots, that a row belongs to by the value of its key column, for keyed consumers; NULL is a value like others.';
+'The slot, from 1 to slots, that a row belongs to by the value of its key column, for keyed consumers; NULL is a value like others.
+key: the value. slots: how many slots the consumer has.';
 
 GRANT EXECUTE ON FUNCTION millrace.key_slot(anyelement, integer) TO PUBLIC;
 

@@ -322,7 +322,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) IS
-'Changes a consumer, from the next chunk handed out; what is NULL stays. The arguments are those of create_consumer.
+'Changes a consumer, from the next chunk handed out; what is NULL stays.
+stream, consumer: which one.
+lease, max_attempts, backoff, max_backoff, on_poison, max_in_flight, blocks, backfills: as of create_consumer.
 slots: another number of slots for a keyed consumer. The old ones drain first: until all of them have closed the latest chunk that any has had, no newer one is handed out; then the new ones go on behind it. Raises 55000 while an earlier change drains.';
 REVOKE ALL ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.alter_consumer(text, text, interval, integer, interval, interval, text, integer, integer, boolean, boolean) TO millrace_consumer, millrace_admin;
