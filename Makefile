@@ -3,7 +3,7 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test lint install cluster stop psql bench docs
+.PHONY: help demo test lint install cluster stop psql bench docs package
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
@@ -12,6 +12,7 @@ help:
 	@echo 'make stop      stop the private server'
 	@echo 'make psql      a psql session on the private server'
 	@echo 'make lint      format, clippy, layer rules'
+	@echo 'make package   a Debian package of what is installed'
 	@echo 'make docs      renew what is generated in docs/, check the links, make the book'
 	@echo 'make bench     one load against COPY of the same file'
 
@@ -43,3 +44,6 @@ bench: install
 
 docs: install
 	@scripts/docs.sh
+
+package: install
+	@scripts/package.sh
