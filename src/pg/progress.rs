@@ -63,9 +63,11 @@ struct Slot {
     bytes: AtomicI64,
     bytes_done: AtomicI64,
     rows_done: AtomicI64,
-    /// Files that are there and not loaded yet, this chunk's included.
+    /// Files that are there and not loaded yet.
     backlog_files: AtomicI64,
     backlog_bytes: AtomicI64,
+    /// The chunk's files are not among them: they were looked at when it was begun already.
+    apart: AtomicBool,
     /// Since it last had nothing to do.
     busy_since: AtomicI64,
     busy_rows: AtomicI64,
@@ -89,6 +91,7 @@ impl Slot {
             rows_done: AtomicI64::new(0),
             backlog_files: AtomicI64::new(0),
             backlog_bytes: AtomicI64::new(0),
+            apart: AtomicBool::new(false),
             busy_since: AtomicI64::new(0),
             busy_rows: AtomicI64::new(0),
             busy_bytes: AtomicI64::new(0),
@@ -100,6 +103,7 @@ impl Slot {
         for counter in [&self.files, &self.files_done, &self.bytes, &self.bytes_done, &self.rows_done] {
             counter.store(0, Relaxed);
         }
+        self.apart.store(false, Relaxed);
         self.spent.iter().for_each(|s| s.store(0, Relaxed));
     }
 }
@@ -207,11 +211,12 @@ pub fn phase(phase: Phase) {
     });
 }
 
-/// What there is to do: files that are there and not loaded yet.
+/// What there is to do: files that are there, not loaded yet, and not those of a chunk that is begun.
 pub fn backlog(files: usize, bytes: u64) {
     let slot = mine();
     slot.backlog_files.store(files as i64, Relaxed);
     slot.backlog_bytes.store(bytes as i64, Relaxed);
+    slot.apart.store(slot.files.load(Relaxed) > 0, Relaxed);
 }
 
 /// A new chunk is begun, of so much.
@@ -282,6 +287,7 @@ pub fn shown() -> Vec<Shown> {
     let here =
         |s: &&Slot| s.pid.load(Relaxed) != 0 && s.pipeline.load(Relaxed) != 0 && s.database.load(Relaxed) == database;
     let slots = board().map(|b| b.as_slice()).unwrap_or_default();
+    let of_chunk = |s: &Slot, counter: &AtomicI64| if s.apart.load(Relaxed) { counter.load(Relaxed) } else { 0 };
     let show = |s: &Slot| Shown {
         pid: s.pid.load(Relaxed),
         pipeline: s.pipeline.load(Relaxed),
@@ -292,8 +298,8 @@ pub fn shown() -> Vec<Shown> {
         bytes: s.bytes.load(Relaxed),
         bytes_done: s.bytes_done.load(Relaxed),
         rows_done: s.rows_done.load(Relaxed),
-        backlog_files: s.backlog_files.load(Relaxed),
-        backlog_bytes: s.backlog_bytes.load(Relaxed),
+        backlog_files: s.backlog_files.load(Relaxed) + of_chunk(s, &s.files),
+        backlog_bytes: s.backlog_bytes.load(Relaxed) + of_chunk(s, &s.bytes),
         busy_since: s.busy_since.load(Relaxed),
         busy_rows: s.busy_rows.load(Relaxed),
         busy_bytes: s.busy_bytes.load(Relaxed),
