@@ -15,7 +15,7 @@ CREATE FUNCTION millrace.create_pipeline(
 COMMENT ON FUNCTION millrace.create_pipeline(text, text, text, text, text, text, text, interval, jsonb) IS
 'Creates a pipeline that the caller owns, and gives its name.
 name: up to 63 bytes, without a dot. source: URL of a directory, or of files in it by a pattern (file:///landing/*.csv).
-format: csv, or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
+format: csv, delta (source is the directory of a Delta table), or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
 staging: table that rows are loaded into, created when missing; NULL = staging.<name>. raw: URL of a Delta table that keeps every record as
 landed; NULL = none. semi_processed: URL of a Delta table of the clean rows; NULL = none. every: time between two looks at the source,
 50 ms to 1 day; NULL or 0 = only when millrace.run is called. options: JSON object; an unknown key is an error that lists the known ones.
@@ -39,6 +39,13 @@ CREATE FUNCTION millrace.drop_pipeline(pipeline text, drop_tables boolean DEFAUL
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pipeline_wrapper';
 COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
 'Forgets a pipeline with its chunks, files and consumers. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
+
+CREATE PROCEDURE millrace.resnapshot(pipeline text, load_existing boolean DEFAULT true)
+LANGUAGE c AS 'MODULE_PATHNAME', 'resnapshot_wrapper';
+COMMENT ON PROCEDURE millrace.resnapshot(text, boolean) IS
+'Begins anew with a Delta source: after a gap, or when what was passed over matters after all. The pipeline is active again afterwards.
+load_existing: true = the whole table is read again as it is now: a pipeline that appends gets all of its rows once more, as further chunks, whose
+source says {"delta": {"generation": …}}; nothing is taken out of staging. false = reading goes on with the table''s next version. For the pipeline''s owner.';
 
 CREATE PROCEDURE millrace.run(pipeline text) LANGUAGE c AS 'MODULE_PATHNAME', 'run_wrapper';
 COMMENT ON PROCEDURE millrace.run(text) IS
@@ -139,8 +146,10 @@ CREATE FUNCTION millrace.wake_workers() RETURNS void LANGUAGE c VOLATILE PARALLE
 COMMENT ON FUNCTION millrace.wake_workers() IS 'Lets the workers look for pipelines now instead of at their next look. Never needed for correctness.';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA millrace FROM PUBLIC;
-REVOKE ALL ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text),
+    millrace.resnapshot(text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA millrace TO millrace_admin;
-GRANT EXECUTE ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text) TO millrace_admin;
+GRANT EXECUTE ON PROCEDURE millrace.run(text), millrace.retry_file(text, text), millrace.skip_file(text, text, text), millrace.resnapshot(text, boolean)
+    TO millrace_admin;
 GRANT EXECUTE ON FUNCTION millrace.lineage(text, bigint, bigint) TO millrace_consumer;
 GRANT EXECUTE ON FUNCTION millrace.preloaded(), millrace.library_version() TO millrace_consumer, millrace_monitor;

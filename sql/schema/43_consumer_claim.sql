@@ -7,21 +7,22 @@
 CREATE FUNCTION millrace._first_chunk_after(c millrace.consumer, after bigint, but_not bigint[], OUT chunk_no bigint, OUT row_count bigint, OUT sealed_at timestamptz)
 LANGUAGE plpgsql
 AS $$
-DECLARE
-    last constant bigint := coalesce(c.until_chunk, 9223372036854775807);
 BEGIN
-    -- No join with the deliveries: a plan that is kept for any position misjudges it, and reads all chunks. One branch for each
+    -- No upper bound either, for which the planner would rather sort than walk the index. No join with the deliveries: a plan that is kept for any position misjudges it, and reads all chunks. One branch for each
     -- partial index, with the very condition of it.
     IF c.layer = 'rejects' THEN
         SELECT n.chunk_no, n.reject_count, n.sealed_at INTO chunk_no, row_count, sealed_at FROM millrace.chunk n
-        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.chunk_no <= last AND n.reject_count > 0
+        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.reject_count > 0
           AND n.chunk_no <> ALL (but_not) AND (c.backfills OR n.generation = 0)
         ORDER BY n.chunk_no LIMIT 1;
     ELSE
         SELECT n.chunk_no, n.row_count, n.sealed_at INTO chunk_no, row_count, sealed_at FROM millrace.chunk n
-        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.chunk_no <= last AND n.row_count > 0
+        WHERE n.pipeline_id = c.pipeline_id AND n.chunk_no > after AND n.row_count > 0
           AND n.chunk_no <> ALL (but_not) AND (c.backfills OR n.generation = 0)
         ORDER BY n.chunk_no LIMIT 1;
+    END IF;
+    IF chunk_no > c.until_chunk THEN
+        chunk_no := NULL;
     END IF;
 END
 $$;
@@ -277,10 +278,16 @@ BEGIN
         c.takeovers := c.takeovers + 1;
     END IF;
     d := millrace._lease(c, choice.action, choice.chunk_no, choice.d, me, session, lease, c.slot);
-    -- All before the chunk is closed or without rows, else it would not have been chosen.
-    UPDATE millrace.consumer k
-    SET acked_through = greatest(k.acked_through, choice.chunk_no - 1), epoch = c.epoch, takeovers = c.takeovers, last_seen = d.leased_at, holder = me
-    WHERE k.id = c.id;
+    IF d.chunk_no IS NULL THEN
+        RETURN;
+    END IF;
+    -- All before the chunk is closed or without rows, else it would not have been chosen. The next chunk, claimed for the first time,
+    -- changes nothing here: the ack does.
+    IF choice.action <> 'first' OR choice.chunk_no <> c.acked_through + 1 OR c.parent_id IS NOT NULL THEN
+        UPDATE millrace.consumer k
+        SET acked_through = greatest(k.acked_through, choice.chunk_no - 1), epoch = c.epoch, takeovers = c.takeovers, last_seen = d.leased_at, holder = me
+        WHERE k.id = c.id;
+    END IF;
     row_count := choice.row_count;
     sealed_at := choice.sealed_at;
     cursor := c;

@@ -162,9 +162,31 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
 DECLARE
-    c millrace.consumer;
-    d millrace.delivery;
+    me constant text := CASE WHEN token IS NULL THEN millrace._this_session() END;
+    c  millrace.consumer;
+    d  millrace.delivery;
 BEGIN
+    -- Nearly every ack is of an ordered consumer's next chunk, and is these two statements. The first takes the lock that all
+    -- take; what it has seen of the delivery may be old if it waited for it, so the second looks again.
+    UPDATE millrace.consumer k
+    SET acked_through = ack.chunk_no, closed_kept = k.closed_kept + 1, last_seen = pg_catalog.clock_timestamp()
+    WHERE k.stream = ack.stream AND k.name = ack.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL AND k.mode = 'ordered'
+      AND k.acked_through < ack.chunk_no AND k.closed_kept < 163
+      AND EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = ack.chunk_no AND u.state = 'leased'
+                  AND u.rows_end IS NULL AND (u.token = ack.token OR u.session = me))
+    RETURNING k.* INTO c;
+    IF FOUND THEN
+        PERFORM millrace._may_consume(c);
+        UPDATE millrace.delivery u SET state = 'acked', closed_at = pg_catalog.clock_timestamp()
+        WHERE u.consumer_id = c.id AND u.chunk_no = ack.chunk_no AND u.state = 'leased' AND u.rows_end IS NULL AND (u.token = ack.token OR u.session = me);
+        IF FOUND THEN
+            RETURN 'acked';
+        END IF;
+        d := millrace._leased(c, chunk_no, token);
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure',
+            MESSAGE = pg_catalog.format('chunk %s of stream "%s" was answered twice at once', chunk_no, stream), HINT = 'Try again.';
+    END IF;
+
     c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._leased(c, chunk_no, token);
     IF d.state = 'acked' THEN

@@ -24,13 +24,15 @@ SELECT p.name AS pipeline,
        p.created_at,
        s.throttled_by,
        s.throttled_since,
-       s.kept_from
+       s.kept_from,
+       (s.source_offset ->> 'version')::bigint AS source_version
   FROM millrace.pipeline p
   JOIN millrace.position s ON s.pipeline_id = p.id
   LEFT JOIN millrace.chunk c ON c.pipeline_id = p.id AND c.chunk_no = s.head;
 COMMENT ON VIEW millrace.pipelines IS
 'A row per pipeline: definition, state, how far it has got, and its last error.
-throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.';
+throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.
+source_version: of a Delta source, the version that is read or comes next.';
 
 CREATE VIEW millrace.chunks AS
 SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source, c.dropped_count, c.requeued_count,
@@ -43,10 +45,10 @@ timings: milliseconds spent on listing, reading, landing and loading; lag: from 
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
-       f.records_done, f.bytes_done, f.updated_at, f.dropped, f.cleanup
+       f.records_done, f.bytes_done, f.updated_at, f.dropped
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
-'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. path is relative to the source.';
+'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. path is relative to the source.';
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at

@@ -9,7 +9,7 @@ use crate::catalog::pipelines;
 use crate::model::{Error, Result};
 use crate::pg::error::required;
 use crate::pg::{procedure, shmem, user};
-use crate::pipeline::{define, files, run as running, scope};
+use crate::pipeline::{define, delta, files, run as running, scope};
 use crate::worker;
 
 const ADMIN: &std::ffi::CStr = c"millrace_admin";
@@ -68,6 +68,11 @@ fn resume(pipeline: Option<&str>) -> Answer<()> {
 #[pg_extern(sql = false)]
 fn accept_chunk(pipeline: Option<&str>) -> Answer<()> {
     change(pipeline, define::accept_chunk)
+}
+
+#[pg_extern(sql = false)]
+fn resnapshot(pipeline: Option<&str>, load_existing: Option<bool>) -> Answer<()> {
+    change(pipeline, |name| delta::define::resnapshot(name, load_existing.unwrap_or(true)))
 }
 
 #[pg_extern(sql = false)]

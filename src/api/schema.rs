@@ -37,7 +37,12 @@ extension_sql_file!(
     name = "consumer_reject_rows",
     requires = ["consumer_consume"]
 );
-extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_reject_rows"]);
+extension_sql_file!(
+    "../../sql/schema/49_consumer_limits.sql",
+    name = "consumer_limits",
+    requires = ["consumer_reject_rows"]
+);
+extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_limits"]);
 extension_sql_file!("../../sql/schema/52_progress.sql", name = "progress", requires = ["views"]);
 extension_sql_file!("../../sql/schema/53_watch.sql", name = "watch", requires = ["progress"]);
 extension_sql_file!("../../sql/schema/54_doctor.sql", name = "doctor", requires = ["watch"]);

@@ -16,6 +16,8 @@ pub mod files;
 #[cfg(feature = "pg15")]
 pub mod layers;
 #[cfg(feature = "pg15")]
+pub mod limits;
+#[cfg(feature = "pg15")]
 pub mod pipelines;
 #[cfg(feature = "pg15")]
 pub mod servers;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::spi;
@@ -57,29 +58,6 @@ pub fn active_ids() -> Result<Vec<i32>> {
     let rows: Vec<Id> =
         spi::read("SELECT id FROM millrace.pipeline WHERE state = 'active' AND every IS NOT NULL ORDER BY id", vec![])?;
     Ok(rows.into_iter().map(|r| r.id).collect())
-}
-
-/// A place that a pipeline reads or writes.
-#[derive(Debug, Deserialize)]
-pub struct Place {
-    pub pipeline_id: i32,
-    pub owner: u32,
-    pub what: String,
-    pub location: String,
-}
-
-/// The places of all pipelines.
-pub fn places() -> Result<Vec<Place>> {
-    spi::query(
-        "SELECT p.id AS pipeline_id, p.owner::oid::bigint AS owner, v.what, v.location
-           FROM millrace.pipeline p
-          CROSS JOIN LATERAL (VALUES ('source', p.source), ('raw', p.raw), ('archive', p.options ->> 'archive')) AS v (what, location)
-          WHERE v.location IS NOT NULL
-          UNION ALL
-         SELECT p.id, p.owner::oid::bigint, l.layer, l.location
-           FROM millrace.layer l JOIN millrace.pipeline p ON p.id = l.pipeline_id",
-        vec![],
-    )
 }
 
 /// What a new pipeline is made of.
@@ -177,14 +155,17 @@ pub fn record_failure(id: i32, error: &Error, first_wait_ms: i64) -> Result<i32>
 }
 
 pub fn position(id: i32) -> Result<Option<Position>> {
-    Ok(spi::read("SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1", vec![id.into()])?
-        .pop())
+    Ok(spi::read(
+        "SELECT head, raw_version, land_seq, source_offset AS source FROM millrace.position WHERE pipeline_id = $1",
+        vec![id.into()],
+    )?
+    .pop())
 }
 
 /// The position, locked to commit: whoever holds it seals the next chunk.
 pub fn lock_position(id: i32) -> Result<Option<Position>> {
     Ok(spi::query(
-        "SELECT head, raw_version, land_seq FROM millrace.position WHERE pipeline_id = $1 FOR UPDATE",
+        "SELECT head, raw_version, land_seq, source_offset AS source FROM millrace.position WHERE pipeline_id = $1 FOR UPDATE",
         vec![id.into()],
     )?
     .pop())
@@ -209,10 +190,23 @@ pub fn is_accepted(id: i32, chunk_no: i64) -> Result<bool> {
 pub fn advance(id: i32, to: &Position) -> Result<()> {
     spi::execute(
         "UPDATE millrace.position
-            SET head = $2, raw_version = $3, land_seq = $4,
+            SET head = $2, raw_version = $3, land_seq = $4, source_offset = COALESCE($5::jsonb, source_offset),
                 failures = 0, retry_at = NULL, last_error = NULL, last_sqlstate = NULL, last_error_at = NULL
           WHERE pipeline_id = $1",
-        vec![id.into(), to.head.into(), to.raw_version.into(), to.land_seq.into()],
+        vec![id.into(), to.head.into(), to.raw_version.into(), to.land_seq.into(), to.source.as_ref().map(json).into()],
     )?;
     Ok(())
+}
+
+/// Sets from where a Delta table is read on.
+pub fn set_source(id: i32, offset: &Offset) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.position SET source_offset = $2::jsonb WHERE pipeline_id = $1",
+        vec![id.into(), json(offset).into()],
+    )?;
+    Ok(())
+}
+
+fn json(offset: &Offset) -> String {
+    serde_json::to_value(offset).unwrap_or_default().to_string()
 }

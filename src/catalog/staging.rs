@@ -1,15 +1,12 @@
 //! The tables that rows are loaded into: staging, its partitions, and its rejects.
 
 use pgrx::pg_sys::Oid;
+use serde::Deserialize;
 
 use crate::model::names::with_suffix;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Column, Relation};
 use crate::pg::spi;
-
-/// Chunks a partition holds. Wide enough that years of a chunk a second stay within some thousand partitions, narrow enough that
-/// retention can drop old ones.
-const PARTITION_CHUNKS: i64 = 10_000;
 
 /// The columns that we add to every row.
 pub const CHUNK_NO: &str = "_chunk_no";
@@ -38,7 +35,6 @@ pub fn create(schema: &str, name: &str, columns: &str) -> Result<Relation> {
     ))?;
     let created =
         relation::by_name(schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))?;
-    ensure_partition(&created, 1)?;
     Ok(created)
 }
 
@@ -62,7 +58,7 @@ pub fn create_rejects(staging: &Relation) -> Result<Oid> {
             reasons jsonb NOT NULL,
             status text NOT NULL DEFAULT 'rejected',
             rejected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-            PRIMARY KEY (chunk_no, _row_no));
+            PRIMARY KEY (chunk_no, _row_no)) PARTITION BY RANGE (chunk_no);
          COMMENT ON TABLE {table} IS 'Records that could not be loaded: as landed (raw; raw_bytes where that is no valid text), from where, and why.';
          COMMENT ON COLUMN {table}.row_no IS 'Number of the record in its file, from 1, the header not counted.';
          COMMENT ON COLUMN {table}._row_no IS 'Number of the record in its chunk, counted through all its files.'"
@@ -107,33 +103,102 @@ pub fn check_existing(table: &Relation, wanted: Option<&[(String, String)]>) -> 
     Ok(())
 }
 
-/// The relation that a chunk's rows go into: a partition of the staging table (made when missing), or the table itself when it is plain.
-pub fn target(staging: &Relation, chunk_no: i64) -> Result<Relation> {
-    if staging.kind != "p" {
-        return Ok(staging.clone());
+/// The relation that a chunk's rows go into: a partition of the table (made when missing, for `width` chunks), or the table itself when
+/// it is plain.
+pub fn target(table: &Relation, chunk_no: i64, width: i64) -> Result<Relation> {
+    if table.kind != "p" {
+        return Ok(table.clone());
     }
-    let target = ensure_partition(staging, chunk_no)?;
+    let target = ensure_partition(table, chunk_no, width)?;
     // Ahead of need: the load that first meets a new partition should not wait for a lock that somebody's long query stands in the way of.
-    if chunk_no % PARTITION_CHUNKS >= PARTITION_CHUNKS * 9 / 10 {
-        ensure_partition(staging, chunk_no + PARTITION_CHUNKS)?;
+    if width > 1 && chunk_no % width >= width * 9 / 10 {
+        ensure_partition(table, chunk_no + width, width)?;
     }
     Ok(target)
 }
 
-fn ensure_partition(staging: &Relation, chunk_no: i64) -> Result<Relation> {
-    let from = chunk_no - chunk_no % PARTITION_CHUNKS;
-    let name = with_suffix(&staging.name, &format!("_p{from}"));
-    if let Some(found) = relation::by_name(&staging.schema, &name)? {
-        return Ok(found);
+/// A partition, with the first chunk that it holds and the one behind its last.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Partition {
+    pub oid: u32,
+    pub first: i64,
+    pub next: i64,
+}
+
+/// The partitions of a table that is partitioned by ranges of chunks, in order; those with an open end are left out.
+pub fn partitions(table: &Relation) -> Result<Vec<Partition>> {
+    partitions_named(table, None)
+}
+
+fn partitions_named(table: &Relation, name: Option<&str>) -> Result<Vec<Partition>> {
+    spi::query(
+        "SELECT oid::bigint AS oid, bounds[1]::bigint AS first, bounds[2]::bigint AS next
+           FROM (SELECT c.oid, pg_catalog.regexp_match(pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''?(\\d+)''?\\) TO \\(''?(\\d+)''?\\)') AS bounds
+                   FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+                  WHERE i.inhparent = $1 AND ($2::text IS NULL OR c.relname = $2)) AS parts
+          WHERE bounds IS NOT NULL ORDER BY 2",
+        vec![Oid::from(table.oid).into(), name.into()],
+    )
+}
+
+/// The column that a table is partitioned by.
+pub fn chunk_column(table: &Relation) -> &'static str {
+    if table.partition_key.as_deref() == Some("RANGE (chunk_no)") { "chunk_no" } else { CHUNK_NO }
+}
+
+fn ensure_partition(table: &Relation, chunk_no: i64, width: i64) -> Result<Relation> {
+    let missing = || Error::new(Code::Internal, "the partition is gone");
+    let aligned = chunk_no - chunk_no % width;
+    // The likely one first: a look at all of them costs more the more there are.
+    let likely = partitions_named(table, Some(&with_suffix(&table.name, &format!("_p{aligned}"))))?;
+    let holds = |p: &&Partition| p.first <= chunk_no && chunk_no < p.next;
+    if let Some(found) = likely.iter().find(holds) {
+        return relation::by_oid(Oid::from(found.oid))?.ok_or_else(missing);
     }
-    let (parent, to) = (staging.qualified(), from + PARTITION_CHUNKS);
-    let table = format!("{}.{}", spi::ident(&staging.schema), spi::ident(&name));
-    // Created apart and attached: that takes SHARE UPDATE EXCLUSIVE on the parent, which readers don't notice. The CHECK spares the scan.
+    let existing = partitions(table)?;
+    if let Some(found) = existing.iter().find(holds) {
+        return relation::by_oid(Oid::from(found.oid))?.ok_or_else(missing);
+    }
+    // The width may have been another one before.
+    let from = existing.iter().map(|p| p.next).filter(|next| *next <= chunk_no).max().unwrap_or(0).max(aligned);
+    let to = existing
+        .iter()
+        .map(|p| p.first)
+        .filter(|first| *first > chunk_no)
+        .min()
+        .unwrap_or(i64::MAX)
+        .min(aligned + width);
+    make_partition(table, &format!("_p{from}"), from, to, None)
+}
+
+/// Makes a partition for chunks `from..to`, apart, and attaches it: that takes SHARE UPDATE EXCLUSIVE on the parent, which readers don't
+/// notice. The CHECK spares the scan. `filled_from`: a relation with the same columns whose rows of these chunks go into it.
+pub fn make_partition(
+    table: &Relation,
+    suffix: &str,
+    from: i64,
+    to: i64,
+    filled_from: Option<&Relation>,
+) -> Result<Relation> {
+    let name = with_suffix(&table.name, suffix);
+    let column = chunk_column(table);
+    let (parent, partition) = (table.qualified(), format!("{}.{}", spi::ident(&table.schema), spi::ident(&name)));
     spi::execute_once(&format!(
-        "CREATE TABLE {table} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE,
-                CONSTRAINT _chunk_no_range CHECK (_chunk_no >= {from} AND _chunk_no < {to}));
-         ALTER TABLE {parent} ATTACH PARTITION {table} FOR VALUES FROM ({from}) TO ({to});
-         ALTER TABLE {table} DROP CONSTRAINT _chunk_no_range"
+        "CREATE TABLE {partition} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE,
+                CONSTRAINT _chunk_no_range CHECK ({column} >= {from} AND {column} < {to}))"
     ))?;
-    relation::by_name(&staging.schema, &name)?.ok_or_else(|| Error::new(Code::Internal, "the new partition is gone"))
+    if let Some(source) = filled_from {
+        let columns = relation::columns(Oid::from(source.oid))?;
+        let columns: Vec<String> = columns.iter().filter(|c| !c.generated).map(|c| spi::ident(&c.name)).collect();
+        let columns = columns.join(", ");
+        spi::execute_once(&format!(
+            "INSERT INTO {partition} ({columns}) SELECT {columns} FROM {} WHERE {column} >= {from} AND {column} < {to}",
+            source.qualified()
+        ))?;
+    }
+    spi::execute_once(&format!(
+        "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({from}) TO ({to});
+         ALTER TABLE {partition} DROP CONSTRAINT _chunk_no_range"
+    ))?;
+    relation::by_name(&table.schema, &name)?.ok_or_else(|| Error::new(Code::Internal, "the new partition is gone"))
 }

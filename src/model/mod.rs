@@ -7,8 +7,10 @@ pub mod landing;
 pub mod location;
 pub mod mask;
 pub mod names;
+pub mod offset;
 pub mod options;
 pub mod pipeline;
+pub mod retention;
 pub mod retry;
 pub mod simulate;
 

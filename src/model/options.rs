@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::model::retention::{Keep, size};
 use crate::model::{Code, Error, Location, Result};
 
 /// In which order new files are taken.
@@ -29,16 +30,17 @@ pub enum OnReplaced {
     Fail,
 }
 
-/// What becomes of a landing file once it is loaded, and published wherever the pipeline publishes.
+/// What a version of a Delta source means that changed or deleted rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
-pub enum Cleanup {
-    /// It stays.
+pub enum OnChange {
+    /// The pipeline stops before it.
     #[default]
-    None,
-    Delete,
-    /// It is moved to the location that `archive` names.
-    Archive,
+    Fail,
+    /// The version is passed over whole, and noted.
+    Skip,
+    /// The keyed staging table follows.
+    Apply,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,12 +54,15 @@ pub struct Options {
     pub max_files_per_chunk: u32,
     pub max_bytes_per_chunk: u64,
     pub max_rows_per_chunk: u64,
-    /// False: files that are there when the pipeline is created are not loaded.
+    /// False: files, or rows of a Delta table, that are there when the pipeline is created are not loaded.
     pub include_existing: bool,
+    /// Delta: the first version whose changes are read; what was there before is not.
+    pub start_version: Option<u64>,
+    /// Delta: the same by the time of the commit.
+    pub start_timestamp: Option<String>,
+    /// Delta: what a version means that changed or deleted rows.
+    pub on_change: OnChange,
     pub on_replaced: OnReplaced,
-    pub cleanup: Cleanup,
-    /// Where `cleanup` moves files to.
-    pub archive: Option<String>,
     pub order: Order,
     /// CSV: the first record names the columns.
     pub header: bool,
@@ -76,6 +81,23 @@ pub struct Options {
     /// Wait after a first failure; doubled after each further one, up to 5 minutes.
     #[serde(with = "duration")]
     pub backoff: Duration,
+    /// What is kept in Postgres at least; older partitions are dropped once nobody needs them. `None`: everything.
+    pub retention: Option<Keep>,
+    /// What is kept for consumers that fall behind, at most. `None`: four times `retention`.
+    pub max_retention: Option<Keep>,
+    /// Chunks a partition holds: what retention drops at once. `None`: by `retention`.
+    pub chunks_per_partition: Option<u32>,
+    /// Loading is held back while the slowest consumer that counts is further behind.
+    pub max_lag_chunks: Option<u64>,
+    #[serde(with = "size")]
+    pub max_lag_bytes: Option<u64>,
+    /// Loading is held back while more chunks wait to be published.
+    pub max_outbox_chunks: Option<u64>,
+    /// Loading is held back while less is free on the disk of the database.
+    #[serde(with = "size")]
+    pub min_free_disk: Option<u64>,
+    /// Loading is slowed down to this many rows a second.
+    pub max_rows_per_second: Option<u64>,
 }
 
 impl Default for Options {
@@ -87,9 +109,10 @@ impl Default for Options {
             max_bytes_per_chunk: 32 * 1024 * 1024,
             max_rows_per_chunk: 1_000_000,
             include_existing: true,
+            start_version: None,
+            start_timestamp: None,
+            on_change: OnChange::Fail,
             on_replaced: OnReplaced::Ignore,
-            cleanup: Cleanup::None,
-            archive: None,
             order: Order::Path,
             header: true,
             delimiter: ',',
@@ -100,6 +123,14 @@ impl Default for Options {
             max_reject_ratio: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
+            retention: None,
+            max_retention: None,
+            chunks_per_partition: None,
+            max_lag_chunks: None,
+            max_lag_bytes: None,
+            max_outbox_chunks: None,
+            min_free_disk: None,
+            max_rows_per_second: None,
         }
     }
 }
@@ -125,12 +156,39 @@ impl Options {
         Ok(options)
     }
 
+    /// Chunks a partition of the staging table holds: wide enough that years of a chunk a second stay within some thousand partitions,
+    /// narrow enough that retention keeps little more than it is asked to.
+    pub fn partition_chunks(&self) -> i64 {
+        let by_retention = match self.retention {
+            None => 10_000,
+            Some(Keep::Age(_)) => 1_000,
+            Some(Keep::Chunks(n)) => n / 4,
+            Some(Keep::Bytes(n)) => n / self.max_bytes_per_chunk / 4,
+        };
+        self.chunks_per_partition.map_or(by_retention, u64::from).clamp(1, 10_000) as i64
+    }
+
+    /// How long consumers that fall behind are waited for.
+    pub fn longest_retention(&self) -> Option<Keep> {
+        self.retention.map(|keep| self.max_retention.unwrap_or(keep.times(4)))
+    }
+
     fn check(&self) -> Result<()> {
+        if self.max_retention.is_some() && self.retention.is_none() {
+            return Err(Error::new(Code::InvalidParameter, "option \"max_retention\" needs \"retention\"")
+                .detail("Without retention everything is kept.")
+                .hint("Set retention to what is to be kept at least, such as \"7 days\"."));
+        }
         for (name, value) in [
             ("max_files_per_chunk", u64::from(self.max_files_per_chunk)),
             ("max_bytes_per_chunk", self.max_bytes_per_chunk),
             ("max_rows_per_chunk", self.max_rows_per_chunk),
             ("max_attempts", u64::from(self.max_attempts)),
+            ("chunks_per_partition", self.chunks_per_partition.map_or(1, u64::from)),
+            ("max_lag_chunks", self.max_lag_chunks.unwrap_or(1)),
+            ("max_lag_bytes", self.max_lag_bytes.unwrap_or(1)),
+            ("max_outbox_chunks", self.max_outbox_chunks.unwrap_or(1)),
+            ("max_rows_per_second", self.max_rows_per_second.unwrap_or(1)),
         ] {
             if value == 0 {
                 return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" must be at least 1"))
@@ -138,27 +196,18 @@ impl Options {
                     .hint(format!("Leave \"{name}\" out for its default.")));
             }
         }
-        if (self.cleanup == Cleanup::Archive) != self.archive.is_some() {
-            return Err(Error::new(
-                Code::InvalidParameter,
-                "options \"cleanup\" and \"archive\" do not fit each other",
-            )
-            .detail("cleanup => archive needs the location of the archive, and only then there is one.")
-            .hint(
-                r#"Write {"cleanup": "archive", "archive": "abfss://container@account.dfs.core.windows.net/archive"}."#,
-            ));
-        }
-        if let Some(archive) = &self.archive
-            && Location::parse(archive)?.split_glob().1.is_some()
-        {
-            return Err(Error::new(Code::InvalidParameter, "option \"archive\" holds a pattern")
-                .detail(format!("It is {}.", Location::parse(archive)?))
-                .hint("Name a directory."));
-        }
         if let Some(ratio) = self.max_reject_ratio.filter(|r| !(0.0..=1.0).contains(r)) {
             return Err(Error::new(Code::InvalidParameter, "option \"max_reject_ratio\" must be from 0 to 1")
                 .detail(format!("It is {ratio}."))
                 .hint("0.1 stops the pipeline before a chunk of which more than a tenth would be rejected."));
+        }
+        if self.start_version.is_some() && self.start_timestamp.is_some() {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "options \"start_version\" and \"start_timestamp\" exclude each other",
+            )
+            .detail("Both say where reading begins.")
+            .hint("Give one of them."));
         }
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
@@ -314,9 +363,6 @@ mod tests {
             json!({"delimiter": "\""}),
             json!([1]),
             json!({"settle": "soon"}),
-            json!({"cleanup": "archive"}),
-            json!({"cleanup": "delete", "archive": "file:///x"}),
-            json!({"cleanup": "archive", "archive": "file:///x/*.csv"}),
         ] {
             let e = Options::parse(&bad).unwrap_err();
             assert!(e.detail.is_some() && e.hint.is_some(), "{bad}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::model::offset::Offset;
 use crate::model::options::Options;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,4 +57,6 @@ pub struct Position {
     pub head: i64,
     pub raw_version: i64,
     pub land_seq: i64,
+    /// Of a pipeline that reads a Delta table.
+    pub source: Option<Offset>,
 }

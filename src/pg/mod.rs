@@ -9,6 +9,7 @@ pub mod condition;
 pub mod copy;
 pub mod databases;
 mod datum;
+pub mod disk;
 pub mod drop_database;
 pub mod error;
 pub mod gucs;

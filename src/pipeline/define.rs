@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
 use crate::lake::delta::Table;
-use crate::lake::store::{Credentials, Dir};
+use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::names;
-use crate::model::options::{Cleanup, Options};
+use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, infer, land, places, publish, scope};
+use crate::pipeline::{access, aggregates, delta, infer, land, publish, scope};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -51,19 +51,26 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     for location in [wanted.raw, wanted.semi_processed].into_iter().flatten() {
         access::require_writable(owner.to_u32(), location)?;
     }
-    check_cleanup(owner.to_u32(), wanted.source, &options)?;
-    let places = [
-        ("source", Some(wanted.source)),
-        ("raw", wanted.raw),
-        (layers::SEMI_PROCESSED, wanted.semi_processed),
-        ("archive", options.archive.as_deref()),
-    ];
-    places::require_apart(owner.to_u32(), None, &places)?;
-    let source = Source::open(wanted.source, access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?)?;
-    let existing = source.list(options.recursive)?;
-    let columns = match wanted.columns {
-        Some(text) => text.to_string(),
-        None => infer::columns(&source, &existing, &options)?,
+    check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
+    let table = delta::define::find(wanted.source, wanted.format)?;
+    delta::define::check(&wanted, &options, table.is_some())?;
+    let (existing, columns) = match (&table, wanted.columns) {
+        (Some(table), None) => (vec![], delta::define::columns(table)),
+        (Some(_), Some(text)) => (vec![], text.to_string()),
+        (None, given) => {
+            let credentials = access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?;
+            let source = Source::open(wanted.source, credentials)?;
+            let existing = source.list(options.recursive)?;
+            let columns = match given {
+                Some(text) => text.to_string(),
+                None => infer::columns(&source, &existing, &options)?,
+            };
+            (existing, columns)
+        }
+    };
+    let (format, start) = match table {
+        Some(table) => ("delta", Some(delta::define::start(table, &options)?)),
+        None => ("csv", None),
     };
     let declared = columns_parser::parse(&columns)?;
     let settings = recorded_settings();
@@ -76,7 +83,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             name: wanted.name,
             owner,
             source: wanted.source,
-            format: "csv",
+            format,
             staging: Oid::from(staging.oid),
             rejects,
             raw: wanted.raw,
@@ -86,6 +93,9 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             settings: serde_json::to_value(&settings).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
             app_id: &app_id,
         })?;
+        if let Some(start) = &start {
+            pipelines::set_source(id, start)?;
+        }
         if let Some(location) = wanted.semi_processed {
             layers::insert(id, layers::SEMI_PROCESSED, location, 0)?;
         }
@@ -153,11 +163,11 @@ fn check_encoding() -> Result<()> {
 
 fn check_format(format: Option<&str>) -> Result<()> {
     match format {
-        None | Some("csv") => Ok(()),
+        None | Some("csv" | "delta") => Ok(()),
         Some(other) => {
             Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
-                .detail("This version reads CSV files.")
-                .hint("Use format => 'csv', or leave it out."))
+                .detail("This version reads CSV files and Delta tables.")
+                .hint("Use format => 'csv' or 'delta', or leave it out."))
         }
     }
 }
@@ -174,16 +184,18 @@ fn check_every(every: Option<&str>) -> Result<()> {
     }
 }
 
-/// Whoever has files taken away needs the right to, and an archive that can be opened.
-fn check_cleanup(owner: u32, source: &str, options: &Options) -> Result<()> {
-    if options.cleanup == Cleanup::None {
-        return Ok(());
-    }
-    access::require_writable(owner, source)?;
-    if let Some(archive) = &options.archive {
-        access::require_writable(owner, archive)?;
-        let location = Location::parse(archive)?;
-        Dir::at(&location, &access::credentials(owner, &location)?)?;
+/// The source and the layers must be different places, and none inside another: a layer's files are no landing files.
+fn check_apart(places: &[Option<&str>]) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    for place in places.iter().flatten() {
+        let (directory, _) = Location::parse(place)?.split_glob();
+        let url = format!("{}/", directory.display().trim_end_matches('/'));
+        if let Some(other) = seen.iter().find(|o| o.starts_with(&url) || url.starts_with(o.as_str())) {
+            return Err(Error::new(Code::InvalidParameter, "source, raw and semi_processed must be places apart")
+                .detail(format!("{other} and {url} overlap."))
+                .hint("Give each a directory of its own, none inside another."));
+        }
+        seen.push(url);
     }
     Ok(())
 }
@@ -284,15 +296,10 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             // Checked as given as well, so that an unknown key set to null is refused too.
             let given: serde_json::Map<String, Value> =
                 changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let given_keys = Value::Object(given.clone());
             Options::parse(&Value::Object(given))?;
             let options = Options::parse(&all)?;
-            if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
-                check_cleanup(pipeline.owner, &pipeline.source, &options)?;
-            }
-            if options.archive != pipeline.options.archive {
-                let archive = [("archive", options.archive.as_deref())];
-                places::require_apart(pipeline.owner, Some(pipeline.id), &archive)?;
-            }
+            delta::define::check_change(&pipeline, &given_keys, &options)?;
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
         }
         Some(other) => {

@@ -14,7 +14,7 @@ use crate::convert::{Field, Reason, Row, append_value, asked};
 use crate::format::Format;
 use crate::model::expectation::Rules;
 use crate::model::landing::{Origin, origins};
-use crate::model::options::Cleanup;
+use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
 use crate::pg::copy::{self, Filter, Violation};
@@ -39,6 +39,8 @@ pub struct Landing {
     pub planned_on: Position,
     /// Version of the raw layer that holds these rows, and its landing's number.
     pub raw: Option<(i64, i64)>,
+    /// How far a Delta source is read with these rows.
+    pub source: Option<Offset>,
     pub started: Instant,
 }
 
@@ -78,6 +80,9 @@ pub fn load(
         if let Some((version, seq)) = landing.raw {
             next.raw_version = version;
             next.land_seq = seq;
+        }
+        if landing.source.is_some() {
+            next.source = landing.source.clone();
         }
         let origins = origins(&landing.read.parts);
         let mut sealed = None;
@@ -143,12 +148,14 @@ fn record(
             rejects: rejected[i],
             dropped: dropped[i],
             done: p.done,
-            clean: pipeline.options.cleanup != Cleanup::None,
         })
         .collect();
     files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
     if let Some(sealed) = sealed {
-        let source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        if let Some(at) = &landing.planned_on.source {
+            source["delta"] = json!({ "version": at.version, "snapshot": at.snapshot, "generation": at.generation });
+        }
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,
             chunk_no: sealed.chunk_no,
@@ -196,14 +203,12 @@ pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFi
 /// Notes a failure of a file: `dead` at once where another try can't help.
 pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, can_help: bool) -> Result<()> {
     let options = &pipeline.options;
-    // Storage that is out of reach is no fault of the file, and says nothing of how often to try.
-    let most = if error.code == Code::Unavailable { i32::MAX } else { options.max_attempts as i32 };
     files::record_failed(
         pipeline.id,
         (file.0, file.1, file.2 as i64),
         &error.to_string(),
         can_help,
-        most,
+        options.max_attempts as i32,
         options.backoff.as_millis() as i64,
     )?;
     events::record(&pipeline.name, "file_failed", Some(file.0), Some(&error.to_string()), None)
@@ -220,7 +225,7 @@ pub fn insert(
     chunk_no: i64,
 ) -> Result<(Relation, Vec<Reject>, Verdict)> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
-    let target = staging::target(&staging, chunk_no)?;
+    let target = staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?;
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
     spi::execute_once("SET CONSTRAINTS ALL IMMEDIATE")?;
     let mut gathered = gather(columns, format, read, origins)?;

@@ -2,12 +2,13 @@
 
 use pgrx::pg_sys::Oid;
 
+use crate::catalog::staging;
 use crate::convert::Reason;
 use crate::format::Format;
 use crate::model::landing::Origin;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
-use crate::pg::copy;
+use crate::pg::{copy, relation};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rows::{Encoded, append_field, append_null};
 
@@ -82,7 +83,12 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
         jsonb.extend_from_slice(reasons.as_bytes());
         append_field(&mut rows, &jsonb);
     }
-    copy::load(Oid::from(pipeline.rejects), &names, Box::new(Encoded(rows)), None)?;
+    let table = relation::by_oid(Oid::from(pipeline.rejects))?.ok_or_else(|| {
+        Error::new(Code::WrongState, format!("the rejects table of pipeline \"{}\" is gone", pipeline.name))
+            .hint("Drop the pipeline with millrace.drop_pipeline and create it anew.")
+    })?;
+    let target = staging::target(&table, chunk_no, pipeline.options.partition_chunks())?;
+    copy::load(Oid::from(target.oid), &names, Box::new(Encoded(rows)), None)?;
     Ok(())
 }
 

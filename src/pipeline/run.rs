@@ -6,9 +6,9 @@ use crate::catalog::pipelines;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{error, runtime};
+use crate::pg::{error, latch, runtime};
 use crate::pipeline::runner::{Runner, Tick};
-use crate::pipeline::scope;
+use crate::pipeline::{scope, throttle};
 
 /// Files that are there when run() is called but have not settled are waited for, if that takes no longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -39,7 +39,19 @@ pub fn run(pipeline: &Pipeline) -> Result<()> {
                             .hint("It is tried again later; see millrace.files. The other files are loaded."),
                     );
                 }
-                return Ok(());
+                return runner.retain(pipeline);
+            }
+            // The rate asks for a short rest, no more; between two ticks nothing is held.
+            Ok(Tick::Held(reason)) if reason == throttle::BY_RATE => {
+                latch::sleep(Duration::from_millis(20));
+            }
+            Ok(Tick::Held(reason)) => {
+                error::warn(
+                    Error::new(Code::Limit, format!("pipeline \"{}\" is held back", pipeline.name))
+                        .detail(format!("Reason: {reason}."))
+                        .hint("What is loaded is complete; call run() again later."),
+                );
+                return runner.retain(pipeline);
             }
             Ok(Tick::Off(reason)) => {
                 return Err(Error::new(Code::WrongState, format!("pipeline \"{}\" can't run", pipeline.name))

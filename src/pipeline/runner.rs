@@ -7,23 +7,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::{events, pipelines, staging};
+use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::landing::Part;
 use crate::model::location::Location;
+use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
 use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
-use crate::pipeline::clean::Cleaner;
 use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, files, land, publish, scope};
+use crate::pipeline::{access, delta, files, land, publish, retain, scope, throttle};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum Tick {
     /// Something was done that seals no chunk: empty files, a publication, a lost race.
     Worked,
     Idle,
+    /// There may be something to load, but consumers, the outbox, the disk or the rate hold it back.
+    Held(String),
     /// The pipeline is not to run: paused, stopped or gone.
     Off(String),
 }
@@ -42,16 +45,20 @@ pub struct Runner {
     /// What the source and the raw layer were opened with.
     shown: [Credentials; 2],
     source: Option<(String, Source)>,
+    delta: Option<delta::Source>,
     raw: Option<Table>,
     discovery: Discovery,
-    cleaner: Cleaner,
     layers: publish::Layers,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
+    retained: Option<Instant>,
 }
+
+/// How long between two looks at what retention may drop.
+const RETAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
 /// person should see and which is no reason to spin.
@@ -71,13 +78,14 @@ impl Runner {
             id,
             shown: Default::default(),
             source: None,
+            delta: None,
             raw: None,
             discovery: Discovery::default(),
-            cleaner: Cleaner::default(),
             layers: publish::Layers::default(),
             failed: vec![],
             conflicts: 0,
             ahead: None,
+            retained: None,
         }
     }
 
@@ -119,6 +127,13 @@ impl Runner {
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
+        if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
+            self.retain(pipeline)?;
+        }
+        if let Some(reason) = throttle::throttled_by(self.mode, pipeline)? {
+            let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
+            return Ok(if published { Tick::Worked } else { Tick::Held(reason) });
+        }
         progress::phase(Phase::Listing);
         progress::next_chunk();
         match self.pull(pipeline, position) {
@@ -127,7 +142,6 @@ impl Runner {
                 self.conflicts = 0;
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
                 publish::publish(self.mode, pipeline, &mut self.layers)?;
-                self.clean(pipeline)?;
                 return Ok(tick);
             }
             Err(e) if e.code == Code::Conflict && self.conflicts < MOST_CONFLICTS => {
@@ -138,18 +152,19 @@ impl Runner {
             Err(e) => {
                 self.conflicts = 0;
                 self.forget();
-                if e.code == Code::Stopped {
+                if e.code == Code::Stopped || (e.code == Code::Gap && position.source.is_some()) {
                     self.stop(pipeline, position, &e)?;
                 }
                 return Err(e);
             }
         }
-        let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
-        Ok(if self.clean(pipeline)? || published { Tick::Worked } else { Tick::Idle })
+        Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
     }
 
-    fn clean(&mut self, pipeline: &Pipeline) -> Result<bool> {
-        self.cleaner.clean(self.mode, pipeline, self.source.as_ref().map(|(_, source)| source))
+    /// Drops what retention does not keep.
+    pub fn retain(&mut self, pipeline: &Pipeline) -> Result<()> {
+        self.retained = Some(Instant::now());
+        retain::retain(self.mode, pipeline).map(|_| ())
     }
 
     /// Takes the pipeline out of service until somebody resumes it; nothing of the chunk that it stopped at is there.
@@ -172,15 +187,18 @@ impl Runner {
             ahead.discard();
         }
         self.source = None;
+        self.delta = None;
         self.raw = None;
         self.discovery.forget();
-        self.cleaner.forget();
         self.layers = publish::Layers::default();
     }
 
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         let started = Instant::now();
         self.renew(pipeline)?;
+        if let Some(offset) = &position.source {
+            return self.pull_delta(pipeline, position, offset, started);
+        }
         if let Some(ahead) = self.ahead.take() {
             let plan = self.plan(pipeline)?;
             if ahead.suits(pipeline, position, &plan) {
@@ -206,6 +224,52 @@ impl Runner {
         begin_reading(&chunk);
         let ready = runtime::wait(ahead::prepare(plan.clone(), chunk.clone(), self.raw.take()))?;
         self.finish(pipeline, position, plan, ready, chunk, started)
+    }
+
+    /// Reads and loads the next rows of a Delta table. While there are none that is one request for a version that is not there.
+    fn pull_delta(
+        &mut self,
+        pipeline: &Pipeline,
+        position: &Position,
+        offset: &Offset,
+        started: Instant,
+    ) -> Result<Tick> {
+        let mut source = match self.delta.take() {
+            Some(source) => source,
+            None => delta::Source::new(&pipeline.source, &self.shown[0])?,
+        };
+        progress::phase(Phase::Listing);
+        let (mut at, on_change, limit) = (offset.clone(), pipeline.options.on_change, gucs::network_timeout());
+        let (source, at, ready) = runtime::wait(async move {
+            let ready = tokio::time::timeout(limit, source.prepare(&mut at, on_change))
+                .await
+                .unwrap_or_else(|_| Err(slow("reading the log of the Delta table")))?;
+            Ok((source, at, ready))
+        })
+        .map_err(|e| delta::way_on(e, pipeline))?;
+        if !ready {
+            self.delta = Some(source);
+            return Ok(Tick::Idle);
+        }
+        let plan = self.plan(pipeline)?;
+        progress::phase(Phase::Reading);
+        let (files, bytes) = source.left(&at);
+        progress::plan(files, bytes);
+        let (columns, memory) = (plan.columns.clone(), gucs::work_mem_bytes() / 4);
+        let (source, read, next) = runtime::wait(async move {
+            let (read, next) = delta::read(&source, &at, &plan, memory).await?;
+            Ok((source, read, next))
+        })
+        .map_err(|e| delta::way_on(e, pipeline))?;
+        if let Some(version) = source.skipped() {
+            delta::note_skipped(self.mode, pipeline, version)?;
+        }
+        self.delta = Some(source);
+        let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
+        Ok(match load(self.mode, pipeline, &columns, &Format::Typed, landing)? {
+            Some(sealed) => Tick::Sealed(sealed),
+            None => Tick::Worked,
+        })
     }
 
     /// Lands and loads what was read, while what comes after it is read.
@@ -246,7 +310,7 @@ impl Runner {
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();
-        let landing = Landing { read, planned_on: position.clone(), raw, started };
+        let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
         match load(self.mode, pipeline, &plan.columns, &plan.format, landing) {
             Ok(sealed) => {
                 self.discovery.grow();
@@ -297,7 +361,7 @@ impl Runner {
             Some((read, seq)) => {
                 let raw = Some((version as i64, seq));
                 let parts = read.parts.clone();
-                let landing = Landing { read, planned_on: position.clone(), raw, started };
+                let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
                 match load(self.mode, pipeline, &columns, &format, landing) {
                     Ok(sealed) => Ok(sealed.map_or(Tick::Worked, Tick::Sealed)),
                     Err(e) => self.not_loaded(pipeline, &parts, true, e),

@@ -106,7 +106,7 @@ fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
             Next::Again
         }
         Tick::Worked => Next::Again,
-        Tick::Idle => Next::Wait(every),
+        Tick::Idle | Tick::Held(_) => Next::Wait(every),
         Tick::Off(_) => Next::End,
     })
 }

@@ -185,6 +185,12 @@ impl Table {
         self.dir.location()
     }
 
+    /// The columns' names in files, with their names.
+    pub fn stored_names(&self) -> Vec<(String, String)> {
+        let fields = self.columns.fields().iter().zip(self.columns.schema.fields());
+        fields.map(|(field, named)| (self.columns.mode.physical_name(field).to_owned(), named.name().clone())).collect()
+    }
+
     /// The table's identity: it changes when a table is removed and created anew.
     pub fn id(&self) -> &str {
         &self.metadata.id
@@ -316,6 +322,11 @@ fn table_dir(location: &Location, credentials: &Credentials) -> Result<Dir> {
         .hint("Name the directory of the table; write %2A for a star that is part of its name."));
     }
     Dir::at(location, credentials)
+}
+
+/// True where the directory has a Delta log; asked for with one request.
+pub async fn is_delta_table(location: &Location, credentials: &Credentials) -> Result<bool> {
+    Dir::at(location, credentials)?.join(self::log::LOG)?.holds_objects().await
 }
 
 /// The version of the checkpoint that the log names as its last.

@@ -1,0 +1,212 @@
+//! Delta tables of others as sources: what their readers find is what is in staging.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::outsider::python;
+use crate::server::{Preload, Server, note, url};
+use crate::sql::Session;
+
+/// Somebody who writes a table with the Python package, and reads it.
+struct Writer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Writer {
+    fn new(python: &str, table: &Path, feed: bool) -> Writer {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/delta_writer.py");
+        let mut command = Command::new(python);
+        command.args([script, &url(table)]).args(feed.then_some("feed")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Writer { child, input, output }
+    }
+
+    /// Does something to the table; gives its rows.
+    fn act(&mut self, action: &str) -> Vec<String> {
+        writeln!(self.input, "{action}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert!(line.ends_with('\n'), "the writer ended at {action}");
+        line.trim_end().split(';').filter(|row| !row.is_empty()).map(String::from).collect()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let shared = std::env::var_os("MILLRACE_SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
+    let path = shared.join("data/delta").join(name);
+    path.canonicalize().ok().filter(|path| path.is_dir())
+}
+
+fn create(session: &mut Session, name: &str, table: &Path, options: &str) {
+    let source = url(table);
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('{name}', '{source}', every => NULL, options => '{options}')"
+    ));
+}
+
+fn staged(session: &mut Session, table: &str) -> Vec<String> {
+    session.lines(&format!("SELECT id || '|' || name || '|' || amount::numeric(20,2) FROM staging.{table} ORDER BY id"))
+}
+
+/// The rows as Postgres shows them: amounts with two digits.
+fn shown(rows: &[String]) -> Vec<String> {
+    let two_digits = |row: &String| {
+        let (rest, amount) = row.rsplit_once('|').unwrap();
+        format!("{}|{:.2}", rest, amount.parse::<f64>().unwrap())
+    };
+    rows.iter().map(two_digits).collect()
+}
+
+fn assert_verified(session: &mut Session, pipeline: &str) {
+    let wrong = session.lines(&format!(
+        "SELECT layer, check_name, expected, found, detail FROM millrace.verify('{pipeline}') WHERE NOT ok"
+    ));
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn every_table_of_the_delta_project_is_loaded_with_its_types() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_tables");
+    for (name, rows, probe) in [
+        ("basic-with-inserts-deletes-checkpoint", "41", "SELECT 1"),
+        ("basic_partitioned", "6", "SELECT 1"),
+        ("data-reader-primitives", "11", "SELECT 1"),
+        ("data-reader-timestamp_ntz", "9", "SELECT 1"),
+        ("dv-partitioned-with-checkpoint", "35", "SELECT 1"),
+        ("parquet-decimal-type", "99998", "SELECT 1 FROM staging.t5 HAVING max(col3) = 999999999399991.99997"),
+        ("snapshot-data3", "30", "SELECT 1"),
+        ("snapshot-repartitioned", "20", "SELECT 1"),
+        ("table-with-columnmapping-mode-name", "6", "SELECT 1"),
+        ("v2-checkpoint-parquet", "10", "SELECT 1"),
+    ] {
+        let Some(path) = shared(name) else { return note("delta: skipped, the shared data is not here") };
+        let source = url(&path.join("delta"));
+        session.execute(&format!("SELECT millrace.create_pipeline('t5', '{source}', every => NULL)"));
+        session.execute("CALL millrace.run('t5')");
+        assert_eq!(session.value("SELECT count(*) FROM staging.t5"), rows, "{name}");
+        assert_eq!(session.value("SELECT count(*) FROM staging.t5_rejects"), "0", "{name}");
+        assert_eq!(session.value(probe), "1", "{name}");
+        assert_verified(&mut session, "t5");
+        session.execute("SELECT millrace.drop_pipeline('t5', drop_tables => true)");
+    }
+}
+
+#[test]
+fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it() {
+    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_append");
+    let table = server.create_dir("delta_append");
+    let mut writer = Writer::new(&python, &table, false);
+    writer.act("append 0 10");
+    create(&mut session, "p", &table, "{}");
+    assert_eq!(session.value("SELECT format FROM millrace.pipelines"), "delta");
+    session.execute("CALL millrace.run('p')");
+    // a commit larger than a chunk, one that only moves rows, a new column
+    session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"max_rows_per_chunk": 100}')"#);
+    writer.act("append 10 1050");
+    writer.act("optimize");
+    writer.act("checkpoint");
+    let all = writer.act("widen 1050 1060");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(staged(&mut session, "p"), shown(&all));
+    assert_eq!(session.value("SELECT max(row_count) FROM millrace.chunks"), "100");
+    assert_verified(&mut session, "p");
+    assert_eq!(
+        session.value("SELECT count(*) FROM staging.p s, millrace.lineage('p', s._chunk_no, s._row_no) l WHERE l.path LIKE 'part=' || s.part || '/%'"),
+        "1060",
+        "each row leads back to a file of its partition"
+    );
+
+    writer.act("delete 0 5");
+    let refused = session.raises("CALL millrace.run('p')", "23514");
+    assert!(refused.message().contains("version 4"), "{refused}");
+    assert_eq!(session.value("SELECT state FROM millrace.pipelines"), "stopped");
+    session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"on_change": "skip"}')"#);
+    session.execute("SELECT millrace.resume('p')");
+    let behind = writer.act("widen 1060 1070");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), behind.len() as i64 + 5);
+    assert_eq!(session.value("SELECT count(*) FROM millrace.events WHERE kind = 'version_skipped'"), "1");
+    assert_verified(&mut session, "p");
+}
+
+#[test]
+fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_on() {
+    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_gap");
+    let table = server.create_dir("delta_gap");
+    let mut writer = Writer::new(&python, &table, false);
+    writer.act("append 0 10");
+    create(&mut session, "p", &table, r#"{"on_change": "skip"}"#);
+    session.execute("CALL millrace.run('p')");
+    writer.act("append 10 20");
+    writer.act("overwrite 100 103");
+    writer.act("vacuum");
+    let gap = session.raises("CALL millrace.run('p')", "58P01");
+    assert!(gap.message().contains("gone"), "{gap}");
+    assert!(gap.hint().unwrap().contains("CALL millrace.resnapshot('p')"), "{gap:?}");
+    assert_eq!(session.value("SELECT state FROM millrace.pipelines"), "stopped");
+    session.execute("CALL millrace.resnapshot('p')");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.value("SELECT count(*) || ' ' || sum(id) FROM staging.p"), "13 348");
+    assert_eq!(
+        session.value("SELECT source -> 'delta' ->> 'generation' FROM millrace.chunks ORDER BY chunk_no DESC LIMIT 1"),
+        "1"
+    );
+    let now = writer.act("append 200 201");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!((now.len(), session.number("SELECT count(*) FROM staging.p")), (4, 14));
+    assert_verified(&mut session, "p");
+    session.execute("CALL millrace.resnapshot('p', load_existing => false)");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 14);
+}
+
+#[test]
+fn reading_begins_where_the_options_say() {
+    let Some(path) = shared("snapshot-data3") else { return note("delta: skipped, the shared data is not here") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_start");
+    let table = path.join("delta");
+    for (name, options, rows) in [
+        ("whole", "{}", 30),
+        ("none", r#"{"include_existing": false}"#, 0),
+        ("from_next", r#"{"start_version": 4}"#, 0),
+        ("long_ago", r#"{"start_timestamp": "1999-01-01", "on_change": "skip"}"#, 40),
+        ("tomorrow", r#"{"start_timestamp": "tomorrow"}"#, 0),
+    ] {
+        create(&mut session, name, &table, options);
+        session.execute(&format!("CALL millrace.run('{name}')"));
+        let found = session.number(&format!("SELECT count(*) FROM staging.{name}"));
+        if name != "long_ago" {
+            assert_eq!(found, rows, "{name}");
+        }
+        assert_verified(&mut session, name);
+    }
+    let create = |options: &str| {
+        format!("SELECT millrace.create_pipeline('x', '{}', every => NULL, options => '{options}')", url(&table))
+    };
+    session.refused_with_hint(&create(r#"{"start_version": 5}"#), "22023");
+    session.refused_with_hint(&create(r#"{"start_version": 1, "start_timestamp": "today"}"#), "22023");
+    session.refused_with_hint(&create(r#"{"delimiter": ";"}"#), "22023");
+    session.refused_with_hint(&create(r#"{"on_change": "apply"}"#), "22023");
+    let landing = server.create_dir("delta_start_landing");
+    session.refused_with_hint(
+        &format!("SELECT millrace.create_pipeline('x', '{}', format => 'delta')", url(&landing)),
+        "58P01",
+    );
+}

@@ -1,0 +1,153 @@
+//! Reading data files: rows of one version, as many as a chunk may hold, and how far that is.
+//!
+//! Never touches Postgres. Memory holds one chunk, and of a file what its reader is allowed.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
+use futures::TryStreamExt;
+
+use super::{Role, Source, Step, Work};
+use crate::convert::encode_batch;
+use crate::format::{Format, RawBatch};
+use crate::lake::delta::Table;
+use crate::lake::parquet_rows::Limits;
+use crate::model::landing::Part;
+use crate::model::offset::Offset;
+use crate::model::{Code, Error, Result};
+use crate::pg::progress;
+use crate::pipeline::columns::{Match, match_header};
+use crate::pipeline::read::{Piece, Plan, Read};
+
+/// Records that become one batch.
+const BATCH_ROWS: usize = 16_384;
+
+/// The rows from the offset on, and the offset behind them.
+pub async fn read(source: &Source, offset: &Offset, plan: &Plan, memory: u64) -> Result<(Read, Offset)> {
+    let work = source.work.as_ref().ok_or_else(|| Error::new(Code::Internal, "no version is ready to be read"))?;
+    let table = source.table()?;
+    let mut reader = Reader { plan, offset, work, out: Read::default(), matched: None };
+    let mut at = offset.clone();
+    while let Some(step) = work.steps.get(usize::try_from(at.files).unwrap_or(usize::MAX)) {
+        if !reader.file(table, step, &mut at, memory).await? {
+            return Ok((reader.out, at));
+        }
+        progress::file_done();
+        at = Offset { files: at.files + 1, row: 0, records: 0, ..at };
+        if reader.is_full() {
+            break;
+        }
+    }
+    let is_done = at.files >= work.steps.len() as u64;
+    let next = if is_done { at.next_version(&at.table) } else { at };
+    Ok((reader.out, next))
+}
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    offset: &'a Offset,
+    work: &'a Work,
+    out: Read,
+    matched: Option<(Vec<String>, Arc<Match>)>,
+}
+
+impl Reader<'_> {
+    fn is_full(&self) -> bool {
+        self.out.records >= self.plan.max_rows || self.out.bytes >= self.plan.max_bytes
+    }
+
+    /// Takes rows of one file; false where some are left.
+    async fn file(&mut self, table: &Table, step: &Step, at: &mut Offset, memory: u64) -> Result<bool> {
+        let (first_row, first_record) = (at.row, at.records);
+        let mut rows = table.rows(step.file.clone(), at.row, Limits { batch_rows: BATCH_ROWS, memory }).await?;
+        let mut columns = Vec::new();
+        let mut done = true;
+        while let Some(next) = rows.try_next().await? {
+            let room = self.plan.max_rows.saturating_sub(self.out.records);
+            let bytes = next.batch.get_array_memory_size() as u64;
+            let next = next.first(usize::try_from(room).unwrap_or(usize::MAX));
+            let batch = under_known_names(next.batch, table, &self.offset_names(at))?;
+            columns = batch.schema_ref().fields().iter().map(|f| f.name().clone()).collect();
+            let count = batch.num_rows() as u64;
+            self.push(&batch, &columns, at.records + 1, next.next_row)?;
+            (at.row, at.records) = (next.next_row, at.records + count);
+            self.out.bytes += bytes;
+            self.out.records += count;
+            progress::read(count, bytes);
+            if self.is_full() {
+                // Where that was the file's very end as well, the next look finds no more rows.
+                done = false;
+                break;
+            }
+        }
+        self.out.parts.push(Part {
+            path: step.file.path.clone(),
+            etag: self.label(step.role),
+            size: step.file.size,
+            first_record: first_record + 1,
+            records: at.records - first_record,
+            from_byte: first_row,
+            to_byte: at.row,
+            done,
+            columns,
+        });
+        self.out.modified.push(None);
+        Ok(done)
+    }
+
+    fn offset_names(&self, at: &Offset) -> Vec<(String, String)> {
+        at.renamed.iter().map(|(stored, name)| (stored.clone(), name.clone())).collect()
+    }
+
+    /// Which reading of a file this is: a file may come again, with other rows of it deleted or as a whole.
+    fn label(&self, role: Role) -> String {
+        let version = self.work.version;
+        match (self.work.snapshot, role) {
+            (true, _) if self.offset.generation > 0 => format!("v{version} whole {}", self.offset.generation + 1),
+            (true, _) => format!("v{version} whole"),
+            (false, Role::Removed) => format!("v{version} removed"),
+            (false, _) => format!("v{version}"),
+        }
+    }
+
+    fn push(&mut self, batch: &RecordBatch, columns: &[String], first_record: u64, next_row: u64) -> Result<()> {
+        let batch = RawBatch::typed(batch, first_record, next_row)?;
+        let matched = match &self.matched {
+            Some((names, matched)) if names == columns => matched.clone(),
+            _ => {
+                let matched = Arc::new(match_header(columns, &self.plan.columns));
+                self.matched = Some((columns.to_vec(), matched.clone()));
+                matched
+            }
+        };
+        let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &Format::Typed);
+        self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched });
+        Ok(())
+    }
+}
+
+/// Columns that were renamed in the table, under the names that staging has for them; a name that another column has now is that one's.
+fn under_known_names(batch: RecordBatch, table: &Table, renamed: &[(String, String)]) -> Result<RecordBatch> {
+    if renamed.is_empty() {
+        return Ok(batch);
+    }
+    let stored = table.stored_names();
+    let schema = batch.schema();
+    let known = |name: &String| {
+        let (stored, _) = stored.iter().find(|(_, now)| now == name)?;
+        let (_, first) = renamed.iter().find(|(s, _)| s == stored)?;
+        schema.field_with_name(first).is_err().then_some(first)
+    };
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| match known(field.name()) {
+            Some(first) => field.as_ref().clone().with_name(first),
+            None => field.as_ref().clone(),
+        })
+        .collect();
+    batch
+        .with_schema(Arc::new(Schema::new(fields)))
+        .map_err(|e| Error::new(Code::Internal, format!("columns could not be renamed: {e}")))
+}
