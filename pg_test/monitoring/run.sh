@@ -49,3 +49,10 @@ for expected in '^2970$' '^M[0-9]*|[0-9]*$' '^transactions|.*|.*|[0-9]*$'; do
 done
 if sql -c 'SET SESSION AUTHORIZATION grafana' -c 'SELECT * FROM staging.transactions' >/dev/null 2>&1; then fail 'grafana sees rows'; fi
 echo 'dashboard: ok'
+
+# A pipeline that is held back says so everywhere.
+sql -o /dev/null -c "SELECT millrace.pause('transactions')" -c "UPDATE millrace.position SET throttled_by = 'a consumer', throttled_since = now() - interval '1 hour'" \
+    -c "UPDATE millrace.pipeline SET state = 'active', every = NULL"
+[ "$(sql -c 'SELECT phase FROM millrace.progress')" = 'held back' ] || fail 'progress does not show that the pipeline is held back'
+sql -c "SELECT finding FROM millrace.doctor() WHERE check_name = 'state' AND status = 'warning'" | grep -q 'by a consumer$' || fail 'the doctor does not tell that the pipeline is held back'
+echo 'held back: ok'

@@ -43,7 +43,7 @@ COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
 CREATE PROCEDURE millrace.resnapshot(pipeline text, load_existing boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'resnapshot_wrapper';
 COMMENT ON PROCEDURE millrace.resnapshot(text, boolean) IS
-'Begins anew with a Delta source: after a gap, or when what was passed over matters after all. The pipeline is active again afterwards.
+'Begins anew with a Delta source: after a gap, or when what was passed over matters after all. The pipeline is active again afterwards. pipeline: its name.
 load_existing: true = the whole table is read again as it is now: a pipeline that appends gets all of its rows once more, as further chunks, whose
 source says {"delta": {"generation": …}}; nothing is taken out of staging. false = reading goes on with the table''s next version. For the pipeline''s owner.';
 

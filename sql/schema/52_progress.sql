@@ -13,6 +13,7 @@ SELECT p.name AS pipeline,
        w.pid,
        CASE WHEN p.state <> 'active' THEN p.state
             WHEN w.phase = 'waiting' AND s.retry_at > pg_catalog.clock_timestamp() THEN 'backing off'
+            WHEN coalesce(w.phase, 'waiting') = 'waiting' AND s.throttled_by IS NOT NULL THEN 'held back'
             ELSE coalesce(w.phase, CASE WHEN p.every IS NULL THEN 'by run only' ELSE 'not running' END) END AS phase,
        w.phase_since,
        w.files_done,
@@ -37,7 +38,7 @@ SELECT p.name AS pipeline,
        ) speed;
 COMMENT ON VIEW millrace.progress IS
 'What each pipeline does now, as pg_stat_progress_copy shows COPY: a row per pipeline, or per process where several work at one.
-phase: waiting (for the next tick), listing, reading, landing (into the raw layer), loading, publishing; backing off (until retry_at, after a failure); paused, stopped; not running (no worker has it); by run only.
+phase: waiting (for the next tick), listing, reading, landing (into the raw layer), loading, publishing; backing off (until retry_at, after a failure); held back (throttled_by of millrace.pipelines says by what); paused, stopped; not running (no worker has it); by run only.
 files, bytes, rows: of the chunk in work, so far and in all; backlog: everything at the source that is not loaded yet, that chunk included, as last listed. rows_per_second, bytes_per_second: since the pipeline last had nothing to do; eta: until the backlog is done at that rate.
 From shared memory: without shared_preload_libraries no process is seen.';
 

@@ -130,11 +130,13 @@ BEGIN
         subject := p.pipeline;
 
         check_name := 'state';
-        status := CASE WHEN p.state = 'stopped' THEN 'error' WHEN p.state = 'paused' THEN 'notice' WHEN p.failures > 0 THEN 'warning' ELSE 'ok' END;
+        status := CASE WHEN p.state = 'stopped' THEN 'error' WHEN p.state = 'paused' THEN 'notice' WHEN p.failures > 0 OR p.throttled_by IS NOT NULL THEN 'warning' ELSE 'ok' END;
         finding := CASE WHEN p.failures > 0 AND p.state = 'active' THEN format('failed %s times in a row: %s', p.failures, p.last_error)
+                      WHEN p.throttled_by IS NOT NULL AND p.state = 'active' THEN format('held back since %s by %s', p.throttled_since, p.throttled_by)
                       ELSE p.state || coalesce(': ' || p.state_reason, '') END;
         advice := CASE WHEN p.state = 'stopped' THEN format('Mend the reason, then SELECT millrace.resume(%L); where it is a share of rejects that you accept, millrace.accept_chunk(%1$L).', p.pipeline)
                        WHEN p.failures > 0 AND p.state = 'active' THEN format('It is tried again at %s; SELECT millrace.resume(%L) tries at once.', p.retry_at, p.pipeline)
+                       WHEN p.throttled_by IS NOT NULL AND p.state = 'active' THEN 'It goes on by itself once that is within the limit again: speed up who is behind, or raise the limit with millrace.alter_pipeline.'
                        WHEN p.state = 'paused' THEN format('SELECT millrace.resume(%L) lets it go on.', p.pipeline) END;
         RETURN NEXT;
 
