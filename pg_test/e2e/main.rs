@@ -7,6 +7,7 @@
 //! passes; Azurite must be there.
 
 mod aggregate_queries;
+mod aggregate_reading;
 mod aggregates;
 mod azure;
 #[path = "../azurite/mod.rs"]

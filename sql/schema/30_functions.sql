@@ -68,7 +68,9 @@ CREATE FUNCTION millrace.create_aggregate(
 COMMENT ON FUNCTION millrace.create_aggregate(text, text, text, text, jsonb) IS
 'Creates a view that always shows what query would, kept up to date in the transaction that loads each chunk.
 pipeline: its name. name: of the view; in the schema of the staging table unless it names another. query: SELECT … FROM the staging table [WHERE …]
-[GROUP BY …] with count, sum, avg, min, max and count(DISTINCT x), each with FILTER; what can''t be kept is refused by name.
+[GROUP BY …] [HAVING …] with Postgres'' own aggregates, each with FILTER. count, sum, avg, min, max, count(DISTINCT x), bool_and, bool_or, and variance and
+stddev of integers and numerics cost as much as the chunk; the others (string_agg, array_agg, sums of floats …) are computed again for each group that a chunk
+touches, from all its rows, by an index that is made on the staging table. What can''t be kept is refused by name.
 publish: URL of a Delta table that gets the changed groups of each chunk; NULL = none. options: none yet.';
 
 CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
