@@ -159,3 +159,59 @@ SELECT merchant, count(DISTINCT pair) AS pairs, count(pair) AS n FROM staging.sa
 
 -- name: counts of expressions
 SELECT gender, count(amount + quantity) AS n, count(DISTINCT lower(customer)) AS customers, count(nullif(city, 'Bonn')) AS others FROM staging.sales GROUP BY gender
+
+-- name: truth
+SELECT merchant, bool_and(fraud) AS all_of, every(fraud) AS each, bool_or(fraud) AS any_of, bool_or(fraud) FILTER (WHERE gender = 'F') AS of_women,
+       bool_and(amount > 0) AS positive FROM staging.sales GROUP BY merchant
+
+-- name: spread of integers
+SELECT merchant, stddev(small) AS s2, stddev_pop(quantity) AS s4, stddev_samp(big) AS s8, variance(small) AS v2, var_pop(quantity) AS v4, var_samp(big) AS v8
+FROM staging.sales GROUP BY merchant
+
+-- name: spread of numerics
+SELECT gender, stddev(amount) AS s, stddev_pop(amount) AS sp, variance(amount) AS v, var_pop(amount) FILTER (WHERE fraud) AS vp, avg(amount) AS mean FROM staging.sales GROUP BY gender
+
+-- name: spread of numerics of many digits
+SELECT folded, stddev(exact) AS s, var_pop(exact) AS vp, stddev_pop(exact * 1e-20) AS sp FROM staging.sales
+WHERE exact NOT IN ('NaN', 'Infinity', '-Infinity') GROUP BY folded
+
+-- name: spread of infinities
+SELECT day, stddev(exact) AS s, variance(exact) AS v, stddev_pop(exact) AS sp, var_pop(exact) AS vp FROM staging.sales GROUP BY day
+
+-- name: spread of small groups
+SELECT customer, stddev(amount) AS s, var_pop(amount) AS vp, stddev(exact / 7) AS seventh FROM staging.sales GROUP BY customer
+
+-- name: texts in a row
+SELECT merchant, string_agg(customer, ',' ORDER BY customer, city) AS customers, string_agg(DISTINCT gender, '/') AS genders,
+       string_agg(city, ',') AS cities FROM staging.sales GROUP BY merchant
+
+-- name: arrays
+SELECT gender, array_agg(quantity ORDER BY quantity) AS quantities, array_agg(DISTINCT fraud) AS fraud, array_agg(amount) FILTER (WHERE amount > 900) AS large
+FROM staging.sales GROUP BY gender
+
+-- name: documents in a row
+SELECT merchant, jsonb_agg(doc ORDER BY doc) AS docs, json_agg(amount) AS amounts, jsonb_object_agg(coalesce(customer, '?'), amount) AS last FROM staging.sales GROUP BY merchant
+
+-- name: sums of floats in the order of arrival
+SELECT gender, sum(ratio) AS total, avg(weight) AS mean, stddev(ratio) AS spread, corr(ratio, weight) AS together FROM staging.sales GROUP BY gender
+
+-- name: bits
+SELECT merchant, bit_and(small) AS a, bit_or(big) AS o, bit_xor(quantity) AS x FROM staging.sales GROUP BY merchant
+
+-- name: sums of other types
+SELECT gender, sum(price) AS price, sum(took) AS took, avg(took) AS usually FROM staging.sales GROUP BY gender
+
+-- name: sums of distinct values
+SELECT merchant, sum(DISTINCT quantity) AS s, avg(DISTINCT small) AS a, count(DISTINCT small) AS n FROM staging.sales GROUP BY merchant
+
+-- name: an order that makes no difference
+SELECT merchant, sum(amount ORDER BY customer) AS total FROM staging.sales GROUP BY merchant
+
+-- name: what rows alone can tell, without groups
+SELECT string_agg(gender, '') AS genders, max(amount) AS most, sum(ratio) AS total, stddev(amount) AS spread FROM staging.sales
+
+-- name: what rows alone can tell, in groups of awkward keys
+SELECT took, doc, pair, folded, string_agg(customer, ',') AS customers FROM staging.sales WHERE amount > 0 GROUP BY took, doc, pair, folded
+
+-- name: keys longer than an entry of an index
+SELECT repeat(merchant, quantity % 1000) AS long, count(*), count(DISTINCT repeat(city, 2000)) AS cities FROM staging.sales WHERE quantity > 0 GROUP BY 1

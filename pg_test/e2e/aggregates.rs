@@ -119,9 +119,6 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
             "SELECT merchant, percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM staging.orders GROUP BY merchant",
             "percentile_cont",
         ),
-        ("SELECT merchant, string_agg(customer, ',') FROM staging.orders GROUP BY merchant", "string_agg"),
-        ("SELECT merchant, stddev(amount) FROM staging.orders GROUP BY merchant", "stddev"),
-        ("SELECT merchant, sum(DISTINCT amount) FROM staging.orders GROUP BY merchant", "DISTINCT"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant ORDER BY 2", "ORDER BY"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY merchant LIMIT 3", "LIMIT"),
         ("SELECT merchant, count(*) FROM staging.orders GROUP BY ROLLUP (merchant)", "ROLLUP"),
@@ -132,7 +129,6 @@ fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
         ("SELECT merchant, count(*) FILTER (WHERE now() IS NOT NULL) FROM staging.orders GROUP BY merchant", "now"),
         ("SELECT merchant, sum(random()) FROM staging.orders GROUP BY merchant", "random"),
         ("SELECT DISTINCT merchant, count(*) FROM staging.orders GROUP BY merchant", "DISTINCT"),
-        ("SELECT merchant, sum(f) FROM staging.orders GROUP BY merchant", "sum(double precision)"),
         ("DELETE FROM staging.orders", "DELETE"),
         ("SELECT count(*) FROM staging.orders; DROP TABLE staging.orders", "more than one statement"),
     ] {

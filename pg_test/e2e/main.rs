@@ -7,6 +7,7 @@
 //! passes; Azurite must be there.
 
 mod aggregate_queries;
+mod aggregate_reading;
 mod aggregates;
 mod azure;
 #[path = "../azurite/mod.rs"]
@@ -20,6 +21,7 @@ mod delta;
 mod direct;
 mod discovery;
 mod expectations;
+mod formats;
 mod invoices;
 mod lake;
 mod lifecycle;
@@ -33,3 +35,4 @@ mod seeing;
 mod server;
 mod simulate;
 mod sql;
+mod types;

@@ -90,6 +90,7 @@ CREATE TABLE millrace.aggregate (
     state_table    regclass NOT NULL,
     plan           jsonb NOT NULL,               -- model::aggregate::Plan: what the merge needs, made from the analysed query
     publish        text,
+    told_from      bigint,                       -- chunk from which on the changes table has every change; NULL = nobody reads it
     options        jsonb NOT NULL DEFAULT '{}',
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     UNIQUE (pipeline_id, name)

@@ -15,7 +15,7 @@ CREATE FUNCTION millrace.create_pipeline(
 COMMENT ON FUNCTION millrace.create_pipeline(text, text, text, text, text, text, text, interval, jsonb) IS
 'Creates a pipeline that the caller owns, and gives its name.
 name: up to 63 bytes, without a dot. source: URL of a directory, or of files in it by a pattern (file:///landing/*.csv).
-format: csv, delta (source is the directory of a Delta table), or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
+format: csv, json (an object a line), parquet, delta (source is the directory of a Delta table), or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
 staging: table that rows are loaded into, created when missing; NULL = staging.<name>. raw: URL of a Delta table that keeps every record as
 landed; NULL = none. semi_processed: URL of a Delta table of the clean rows; NULL = none. every: time between two looks at the source,
 50 ms to 1 day; NULL or 0 = only when millrace.run is called. options: JSON object; an unknown key is an error that lists the known ones.
@@ -68,7 +68,9 @@ CREATE FUNCTION millrace.create_aggregate(
 COMMENT ON FUNCTION millrace.create_aggregate(text, text, text, text, jsonb) IS
 'Creates a view that always shows what query would, kept up to date in the transaction that loads each chunk.
 pipeline: its name. name: of the view; in the schema of the staging table unless it names another. query: SELECT … FROM the staging table [WHERE …]
-[GROUP BY …] with count, sum, avg, min, max and count(DISTINCT x), each with FILTER; what can''t be kept is refused by name.
+[GROUP BY …] [HAVING …] with Postgres'' own aggregates, each with FILTER. count, sum, avg, min, max, count(DISTINCT x), bool_and, bool_or, and variance and
+stddev of integers and numerics cost as much as the chunk; the others (string_agg, array_agg, sums of floats …) are computed again for each group that a chunk
+touches, from all its rows, by an index that is made on the staging table. What can''t be kept is refused by name.
 publish: URL of a Delta table that gets the changed groups of each chunk; NULL = none. options: none yet.';
 
 CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
@@ -108,13 +110,13 @@ CREATE FUNCTION millrace.describe(location text, options jsonb DEFAULT '{}')
 RETURNS TABLE (column_name text, data_type text, format text, version bigint)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'describe_wrapper';
 COMMENT ON FUNCTION millrace.describe(text, jsonb) IS
-'The columns at a location: those of the Delta table there, with its version, or those that its CSV files seem to have.
+'The columns at a location: those of the Delta table there, with its version, or those that its files have or seem to have.
 location: its URL. options: as those of a pipeline.';
 
 CREATE FUNCTION millrace.peek(location text, limit_rows bigint DEFAULT 10, options jsonb DEFAULT '{}')
 RETURNS SETOF jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'peek_wrapper';
 COMMENT ON FUNCTION millrace.peek(text, bigint, jsonb) IS
-'The first rows of the Delta table or the CSV files at a location, every value as text.
+'The first rows of the Delta table or the files at a location, every value as text.
 location: its URL. limit_rows: how many rows, at most 10,000. options: as those of a pipeline.';
 
 CREATE FUNCTION millrace.lineage(pipeline text, chunk_no bigint, row_no bigint)

@@ -51,9 +51,45 @@ COMMENT ON VIEW millrace.files IS
 'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. path is relative to the source.';
 
 CREATE VIEW millrace.aggregates AS
-SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at
-  FROM millrace.aggregate a JOIN millrace.pipeline p ON p.id = a.pipeline_id;
-COMMENT ON VIEW millrace.aggregates IS 'A row per aggregate: its query and where its result is read.';
+SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at,
+       s.head AS as_of, a.told_from
+  FROM millrace.aggregate a
+  JOIN millrace.pipeline p ON p.id = a.pipeline_id
+  JOIN millrace.position s ON s.pipeline_id = p.id;
+COMMENT ON VIEW millrace.aggregates IS
+'A row per aggregate: its query and where its result is read. as_of: the chunk that the view shows the state after. told_from: the chunk from which on its stream
+(<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it.';
+
+CREATE FUNCTION millrace.as_of(aggregate text) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found bigint[];
+BEGIN
+    IF aggregate IS NULL THEN
+        RAISE EXCEPTION 'argument "aggregate" must not be null' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'Name an aggregate, as in millrace.as_of(''merchant_stats'').';
+    END IF;
+    SELECT array_agg(s.head) INTO found
+      FROM millrace.aggregate a
+      JOIN millrace.pipeline p ON p.id = a.pipeline_id
+      JOIN millrace.position s ON s.pipeline_id = p.id
+     WHERE as_of.aggregate IN (a.name, p.name || '.' || a.name);
+    IF found IS NULL THEN
+        RAISE EXCEPTION 'aggregate "%" does not exist', aggregate USING ERRCODE = 'undefined_object',
+            HINT = 'SELECT pipeline, aggregate FROM millrace.aggregates lists them.';
+    ELSIF cardinality(found) > 1 THEN
+        RAISE EXCEPTION 'several pipelines have an aggregate "%"', aggregate USING ERRCODE = 'ambiguous_alias',
+            HINT = format('Name the pipeline too, as in ''<pipeline>.%s''.', aggregate);
+    END IF;
+    RETURN found[1];
+END
+$$;
+COMMENT ON FUNCTION millrace.as_of(text) IS
+'The chunk_no that an aggregate''s view shows the state after. Called in the statement that reads the view, or in a transaction of REPEATABLE READ,
+it is of the same snapshot. 42704: no such aggregate; 42P09: several.
+aggregate: its name, behind that of its pipeline and a dot where several pipelines have one of that name.';
+REVOKE ALL ON FUNCTION millrace.as_of(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.as_of(text) TO millrace_admin, millrace_consumer, millrace_monitor;
 
 CREATE VIEW millrace.publications AS
 SELECT p.name AS pipeline, b.layer, l.location, b.chunk_no, b.state, b.rows, b.delta_version, b.attempts, b.error, b.retry_at, b.published_at

@@ -22,7 +22,7 @@ const LONGEST_NAME: usize = 63;
 pub struct Names {
     schema: String,
     name: String,
-    /// True where each merge also writes the changed groups to a table.
+    /// True where there is a table for the changed groups.
     changes: bool,
 }
 
@@ -42,6 +42,9 @@ impl Names {
     /// The bare names of all relations of the aggregate, the view first.
     pub fn relations(&self, plan: &Plan) -> Vec<String> {
         let mut all = vec![self.name.clone(), format!("{}_state", self.name)];
+        if plan.may_be_long() {
+            all.push(format!("{}_long", self.name));
+        }
         all.extend(plan.distinct_sets.iter().map(|s| format!("{}_distinct_{}", self.name, s.number)));
         if plan.recomputes() {
             all.push(format!("{}_touched", self.name));
@@ -58,6 +61,11 @@ impl Names {
 
     pub fn state(&self) -> String {
         self.qualified("_state")
+    }
+
+    /// The part of the state table for groups whose keys are longer than an entry of an index.
+    pub fn long(&self) -> String {
+        self.qualified("_long")
     }
 
     pub fn distinct(&self, number: usize) -> String {
@@ -92,7 +100,12 @@ pub fn create_statements(plan: &Plan, names: &Names, staging: &str) -> Vec<Strin
     let state = names.state();
     let mut all = vec![state_table(plan, &state), format!("CREATE INDEX ON {state} (h)")];
     if !keys.is_empty() {
+        // For readers of the view. Groups whose keys are too long for it are kept apart.
         all.push(format!("CREATE INDEX ON {state} ({})", list(keys.iter().map(|k| k.name.to_owned()))));
+    }
+    if plan.may_be_long() {
+        all.push(format!("CREATE TABLE {} () INHERITS ({state}){}", names.long(), room(true)));
+        all.push(format!("CREATE INDEX ON {} (h)", names.long()));
     }
     for set in &plan.distinct_sets {
         let table = names.distinct(set.number);
@@ -142,6 +155,9 @@ pub fn drop_statements(plan: &Plan, names: &Names, staging_schema: &str) -> Vec<
     if plan.recomputes() {
         let touched = quoted(&format!("{}_touched", names.name));
         all.push(format!("DROP INDEX IF EXISTS {}.{touched}", quoted(staging_schema)));
+    }
+    if plan.may_be_long() {
+        all.push(format!("DROP TABLE IF EXISTS {}", names.long()));
     }
     all.push(format!("DROP TABLE IF EXISTS {}", names.state()));
     all
@@ -203,6 +219,7 @@ fn grouped(plan: &Plan, from: &str) -> String {
     columns.extend(plan.values.iter().map(|v| match &v.reading {
         Reading::Column(column) => format!("{column} AS {}", v.column),
         // The very division that avg() ends with, so that it gives the very digits.
+        Reading::Formula(sql) => format!("{sql} AS {}", v.column),
         Reading::Average { sum, count } => format!("{sum}::numeric / {count}::numeric AS {}", v.column),
     }));
     format!("{GROUPED} AS (SELECT {} FROM {from})", columns.join(", "))

@@ -9,16 +9,23 @@ use crate::pg::spi;
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Aggregate {
+    pub id: i32,
+    pub pipeline: String,
     pub name: String,
     /// Schema and name of the view; the other relations are named after it.
     pub schema: String,
     pub relation: String,
     pub plan: Plan,
     pub publish: Option<String>,
+    /// The chunk from which on every change is told; `None` while nobody is there to read of it.
+    pub told_from: Option<i64>,
+    pub has_consumer: bool,
 }
 
-const AGGREGATE: &str = "SELECT a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.publish
+const AGGREGATE: &str = "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.publish, a.told_from,
+        EXISTS (SELECT FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped') AS has_consumer
    FROM millrace.aggregate a
+   JOIN millrace.pipeline p ON p.id = a.pipeline_id
    JOIN pg_catalog.pg_class c ON c.oid = a.view_name
    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
@@ -56,12 +63,13 @@ pub struct New<'a> {
     pub state: Oid,
     pub plan: &'a serde_json::Value,
     pub publish: Option<&'a str>,
+    pub told_from: Option<i64>,
 }
 
 pub fn insert(new: New<'_>) -> Result<()> {
     spi::execute(
-        "INSERT INTO millrace.aggregate (pipeline_id, name, query, view_name, state_table, plan, publish)
-         VALUES ($1, $2, $3, $4::regclass, $5::regclass, $6::jsonb, $7)",
+        "INSERT INTO millrace.aggregate (pipeline_id, name, query, view_name, state_table, plan, publish, told_from)
+         VALUES ($1, $2, $3, $4::regclass, $5::regclass, $6::jsonb, $7, $8)",
         vec![
             new.pipeline_id.into(),
             new.name.into(),
@@ -70,9 +78,30 @@ pub fn insert(new: New<'_>) -> Result<()> {
             new.state.into(),
             new.plan.to_string().into(),
             new.publish.into(),
+            new.told_from.into(),
         ],
     )?;
     Ok(())
+}
+
+/// Notes from which chunk on the changes of an aggregate are told.
+pub fn set_told(id: i32, from: Option<i64>) -> Result<()> {
+    spi::execute("UPDATE millrace.aggregate SET told_from = $2 WHERE id = $1", vec![id.into(), from.into()])?;
+    Ok(())
+}
+
+/// The last chunk whose changes nobody needs any more: all consumers have acked it, and it is published. `None`: none is known.
+pub fn read_by_all(id: i32) -> Result<Option<i64>> {
+    spi::value(
+        "SELECT LEAST(
+                (SELECT pg_catalog.min(k.acked_through) FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped'),
+                CASE WHEN a.publish IS NOT NULL THEN
+                    COALESCE((SELECT pg_catalog.min(b.chunk_no) - 1 FROM millrace.publication b
+                               WHERE b.pipeline_id = a.pipeline_id AND b.layer = 'aggregate:' || a.name AND b.state = 'pending'),
+                             (SELECT s.head FROM millrace.position s WHERE s.pipeline_id = a.pipeline_id)) END)
+           FROM millrace.aggregate a WHERE a.id = $1",
+        vec![id.into()],
+    )
 }
 
 pub fn delete(pipeline_id: i32, name: &str) -> Result<u64> {

@@ -5,26 +5,39 @@
 use std::collections::HashMap;
 
 use arrow::array::AsArray;
+use arrow::datatypes::SchemaRef;
 
 use super::identifier::{folded, quoted};
+use super::typed::column_type;
 use super::{datetime, int, uuid};
 use crate::format::RawBatch;
 
 /// From narrow to wide: the first that every value of a column fits is taken.
-const TYPES: [&str; 8] = ["boolean", "bigint", "numeric", "date", "timestamp", "timestamptz", "uuid", "text"];
-const BOOLEAN: u8 = 1;
-const BIGINT: u8 = 1 << 1;
-const NUMERIC: u8 = 1 << 2;
-const DATE: u8 = 1 << 3;
-const TIMESTAMP: u8 = 1 << 4;
-const TIMESTAMPTZ: u8 = 1 << 5;
-const UUID: u8 = 1 << 6;
-const TEXT: u8 = 1 << 7;
+const TYPES: [&str; 9] = ["boolean", "bigint", "numeric", "date", "timestamp", "timestamptz", "uuid", "text", "jsonb"];
+const BOOLEAN: u16 = 1;
+const BIGINT: u16 = 1 << 1;
+const NUMERIC: u16 = 1 << 2;
+const DATE: u16 = 1 << 3;
+const TIMESTAMP: u16 = 1 << 4;
+const TIMESTAMPTZ: u16 = 1 << 5;
+const UUID: u16 = 1 << 6;
+const TEXT: u16 = 1 << 7;
+const JSONB: u16 = 1 << 8;
+const ANY: u16 = (1 << 9) - 1;
 
 /// Names and types for the columns of all samples together, in the order in which they first appear. Names are lower case:
 /// those of one file differ by more than case, and those of different files that do not are one column.
 pub fn columns(samples: &[RawBatch]) -> Vec<(String, String)> {
-    let mut found: Vec<(String, Option<u8>)> = Vec::new();
+    columns_by(samples, types_of)
+}
+
+/// The same for fields that are JSON as it was written.
+pub fn json_columns(samples: &[RawBatch]) -> Vec<(String, String)> {
+    columns_by(samples, json_types_of)
+}
+
+fn columns_by(samples: &[RawBatch], types_of: impl Fn(&str) -> u16) -> Vec<(String, String)> {
+    let mut found: Vec<(String, Option<u16>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for batch in samples {
         for (field, column) in batch.fields.schema().fields().iter().zip(batch.fields.columns()) {
@@ -35,7 +48,7 @@ pub fn columns(samples: &[RawBatch]) -> Vec<(String, String)> {
             });
             let fits = &mut found[place].1;
             for text in column.as_string_opt::<i32>().into_iter().flat_map(|values| values.iter().flatten()) {
-                let so_far = fits.unwrap_or(u8::MAX);
+                let so_far = fits.unwrap_or(ANY);
                 if so_far == TEXT {
                     break;
                 }
@@ -43,7 +56,7 @@ pub fn columns(samples: &[RawBatch]) -> Vec<(String, String)> {
             }
         }
     }
-    let name_of = |fits: Option<u8>| TYPES[fits.unwrap_or(TEXT).trailing_zeros().min(7) as usize];
+    let name_of = |fits: Option<u16>| TYPES[fits.unwrap_or(TEXT).trailing_zeros().min(8) as usize];
     found.into_iter().map(|(name, fits)| (name, name_of(fits).to_string())).collect()
 }
 
@@ -55,7 +68,7 @@ pub fn column_list(columns: &[(String, String)]) -> String {
 }
 
 /// Every type that this value may have.
-fn types_of(text: &str) -> u8 {
+fn types_of(text: &str) -> u16 {
     let bytes = text.as_bytes();
     if !bytes.first().is_some_and(u8::is_ascii_alphanumeric) && !matches!(bytes.first(), Some(b'-' | b'.')) {
         return TEXT;
@@ -78,6 +91,47 @@ fn types_of(text: &str) -> u8 {
             };
     }
     TEXT | if bytes.len() == 36 && uuid::parse(bytes).is_some() { UUID } else { 0 }
+}
+
+/// A string is never a number, and whatever there is can be jsonb; a column is only where some of it is nested.
+fn json_types_of(text: &str) -> u16 {
+    match text.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<String>(text) {
+            Ok(text) => types_of(&text) & !(BOOLEAN | BIGINT | NUMERIC) | JSONB,
+            Err(_) => TEXT | JSONB,
+        },
+        Some(b'{' | b'[') => JSONB,
+        _ => types_of(text) | JSONB,
+    }
+}
+
+/// Names and types for the columns of files that tell them; of types that differ the one that holds both.
+pub fn typed_columns(schemas: &[SchemaRef]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for field in schemas.iter().flat_map(|schema| schema.fields()) {
+        let (name, data_type) = (folded(field.name()), column_type(field));
+        match found.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, known)) => *known = wider(known, &data_type),
+            None => found.push((name, data_type)),
+        }
+    }
+    found
+}
+
+fn wider(a: &str, b: &str) -> String {
+    const WHOLE: [&str; 3] = ["smallint", "integer", "bigint"];
+    const FLOATING: [&str; 2] = ["real", "double precision"];
+    if a == b {
+        return a.to_string();
+    }
+    for family in [&WHOLE[..], &FLOATING] {
+        let place = |t: &str| family.iter().position(|own| *own == t);
+        if let (Some(a), Some(b)) = (place(a), place(b)) {
+            return family[a.max(b)].to_string();
+        }
+    }
+    let exact = |t: &str| WHOLE.contains(&t) || t.starts_with("numeric");
+    if exact(a) && exact(b) { "numeric" } else { "text" }.to_string()
 }
 
 /// A number as programs write it: no plus, no zeros in front, perhaps a fraction, perhaps a small exponent.
@@ -171,6 +225,38 @@ mod tests {
     fn samples_of_several_files_are_taken_together() {
         let found = columns(&[sample("Id,Unit Price\n1,2\n"), sample("unit price,Extra,ID\n2.5,x,7\n")]);
         assert_eq!(column_list(&found), "id bigint, \"unit price\" numeric, extra text");
+    }
+
+    #[test]
+    fn json_says_itself_what_is_a_number_and_what_is_text() {
+        let type_of = |values: &[&str]| {
+            let batches: Vec<_> = values
+                .iter()
+                .map(|v| RawBatch::of_texts(&["a".to_string()], vec![Some(v.to_string())]).unwrap())
+                .collect();
+            json_columns(&batches).remove(0).1
+        };
+        for (values, expected) in [
+            (vec!["1", "-20"], "bigint"),
+            (vec!["1", "2.5"], "numeric"),
+            (vec!["\"1\""], "text"),
+            (vec!["true"], "boolean"),
+            (vec!["\"true\""], "text"),
+            (vec!["\"2020-01-31\""], "date"),
+            (vec!["{}", "[1]"], "jsonb"),
+            (vec!["1", "[1]"], "jsonb"),
+            (vec!["1", "\"x\""], "text"),
+        ] {
+            assert_eq!(type_of(&values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_tell_types_agree_on_the_one_that_holds_all() {
+        assert_eq!(wider("smallint", "bigint"), "bigint");
+        assert_eq!(wider("bigint", "numeric(5,2)"), "numeric");
+        assert_eq!(wider("double precision", "real"), "double precision");
+        assert_eq!(wider("date", "bigint"), "text");
     }
 
     #[test]

@@ -5,19 +5,29 @@
 
 mod batch;
 pub mod csv;
+pub mod encoding;
 pub mod json;
 pub mod typed;
 
 use std::borrow::Cow;
 
+use encoding::Encoding;
+
 pub use batch::RawBatch;
 
 use crate::model::Result;
+
+/// Columns that the layers add beside a file's own.
+pub const OWN_COLUMNS: [&str; 4] = ["_corrupt_record", "_file", "_row", "_raw"];
 
 /// How the records of a source are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     Csv(csv::Dialect),
+    Json {
+        verbatim: json::Verbatim,
+        encoding: Encoding,
+    },
     /// Columns with types of their own, as in Parquet files and Delta tables.
     Typed,
 }
@@ -30,7 +40,7 @@ impl Format {
         }
         match self {
             Format::Csv(dialect) => Cow::Owned(csv::record_text(batch, row, dialect)),
-            Format::Typed => Cow::Owned(typed::json::record(&batch.fields, row).into_bytes()),
+            Format::Json { .. } | Format::Typed => Cow::Owned(typed::json::record(&batch.fields, row).into_bytes()),
         }
     }
 
@@ -44,15 +54,8 @@ impl Format {
                 reader.finish();
                 Ok(reader.next_batch(2)?.filter(|b| b.rows() == 1))
             }
-            Format::Typed => {
-                let Ok(mut members) = json::members(text.as_bytes()) else { return Ok(None) };
-                let mut text_of = |name: &String| {
-                    let at = members.iter().position(|(own, _)| own == name)?;
-                    members.swap_remove(at).1.map(Cow::into_owned)
-                };
-                let texts = columns.iter().map(&mut text_of).collect();
-                RawBatch::of_texts(columns, texts).map(Some)
-            }
+            Format::Json { verbatim, .. } => json_record(text, verbatim, columns),
+            Format::Typed => json_record(text, &json::Verbatim::None, columns),
         }
     }
 
@@ -61,8 +64,53 @@ impl Format {
         let text = self.record(batch, row);
         let malformed = match self {
             Format::Csv(dialect) => csv::explain(&text, dialect, batch.fields.num_columns()).map(|m| m.to_string()),
+            Format::Json { verbatim, .. } => json::members(&text, verbatim).err().map(|m| m.to_string()),
             Format::Typed => Some("a timestamp of the record is out of range".to_string()),
         };
         malformed.unwrap_or_else(|| "the record is malformed".to_string())
+    }
+}
+
+fn json_record(text: &str, verbatim: &json::Verbatim, columns: &[String]) -> Result<Option<RawBatch>> {
+    let mut reader = json::Reader::resume(verbatim.clone(), Encoding::default(), columns.to_vec(), 1, 1);
+    reader.push(text.as_bytes());
+    reader.finish();
+    Ok(reader.next_batch(2)?.filter(|b| b.rows() == 1 && b.fields.num_columns() == columns.len()))
+}
+
+/// Reads the text of a file.
+pub enum Reader {
+    Csv(csv::Reader),
+    Json(json::Reader),
+}
+
+impl Reader {
+    pub fn push(&mut self, block: &[u8]) {
+        match self {
+            Reader::Csv(reader) => reader.push(block),
+            Reader::Json(reader) => reader.push(block),
+        }
+    }
+
+    pub fn finish(&mut self) {
+        match self {
+            Reader::Csv(reader) => reader.finish(),
+            Reader::Json(reader) => reader.finish(),
+        }
+    }
+
+    pub fn next_batch(&mut self, max_rows: usize) -> Result<Option<RawBatch>> {
+        match self {
+            Reader::Csv(reader) => reader.next_batch(max_rows),
+            Reader::Json(reader) => reader.next_batch(max_rows),
+        }
+    }
+
+    /// The columns as far as they are known.
+    pub fn header(&self) -> Option<&[String]> {
+        match self {
+            Reader::Csv(reader) => reader.header(),
+            Reader::Json(reader) => Some(reader.header()),
+        }
     }
 }

@@ -10,6 +10,7 @@ mod azure_tests;
 #[cfg(test)]
 #[path = "../../pg_test/azurite/mod.rs"]
 mod azurite;
+pub mod decompress;
 pub mod delta;
 pub mod error;
 pub mod listing;

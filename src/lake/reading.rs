@@ -31,6 +31,15 @@ pub async fn blocks(dir: &Dir, file: &LandingFile, from_byte: u64) -> Result<Box
     }
 }
 
+/// The first bytes of a file, fewer than `length` where it has no more.
+pub async fn head(dir: &Dir, file: &LandingFile, length: usize) -> Result<Bytes> {
+    let range = 0..file.size.min(length as u64);
+    if range.is_empty() {
+        return Ok(Bytes::new());
+    }
+    Ok(dir.read_ranges(&file.path, vec![range], Some(&file.etag)).await?.pop().unwrap_or_default())
+}
+
 fn local_blocks(source: local::Source, from: u64, size: u64) -> BoxStream<'static, Result<Bytes>> {
     stream::try_unfold((source, from), move |(source, at)| async move {
         if at >= size {

@@ -26,6 +26,8 @@ pub struct Expression {
     /// The operator that GROUP BY takes for equality, as it is written between two values; `None` where the type has none.
     pub equal: Option<String>,
     pub hash: Hash,
+    /// True where a value may be longer than an entry of an index.
+    pub unbounded: bool,
 }
 
 /// How equal values get the same number, so that they are found by a number whatever their size.
@@ -50,6 +52,23 @@ pub enum Function {
     Avg(Expression, Digits),
     Min(Expression),
     Max(Expression),
+    /// bool_and and every.
+    All(Expression),
+    /// bool_or.
+    Any(Expression),
+    /// The argument and its square, both numeric.
+    Spread(Expression, Expression, Digits, Spread),
+    /// Whatever only a group's rows give: the call itself, with its filter and order.
+    Again(String),
+}
+
+/// The family of variance and standard deviation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread {
+    /// Of a sample, not of the whole population.
+    pub sample: bool,
+    /// The standard deviation, not the variance.
+    pub root: bool,
 }
 
 /// What a sum shows behind the point.
@@ -98,13 +117,15 @@ pub enum PartialKind {
     Max,
     /// Counts the pairs that are in the distinct table of this number.
     Distinct(usize),
+    /// The aggregate's own value, computed from a touched group's rows; the argument is the whole call.
+    Again,
 }
 
 impl PartialKind {
     /// The aggregate function that gives it from rows; `None` where it is counted up.
     pub fn function(&self) -> Option<&'static str> {
         match self {
-            PartialKind::Count | PartialKind::Distinct(_) => None,
+            PartialKind::Count | PartialKind::Distinct(_) | PartialKind::Again => None,
             PartialKind::Sum(_) => Some("sum"),
             PartialKind::Min => Some("min"),
             PartialKind::Max => Some("max"),
@@ -117,7 +138,7 @@ impl PartialKind {
 pub struct Partial {
     pub column: String,
     pub kind: PartialKind,
-    /// Names of inputs; a count of rows and one of distinct values have no argument here.
+    /// Names of inputs; a count of rows and one of distinct values have no argument here, what is computed anew its call.
     pub argument: Option<String>,
     pub filter: Option<String>,
     pub type_name: String,
@@ -144,7 +165,12 @@ pub struct DistinctSet {
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     Column(String),
-    Average { sum: String, count: String },
+    Average {
+        sum: String,
+        count: String,
+    },
+    /// SQL over the columns.
+    Formula(String),
 }
 
 /// An aggregate under the name that [`Plan::body`] gives it.
@@ -221,6 +247,27 @@ pub fn value_column(index: usize) -> String {
     format!("a{}", index + 1)
 }
 
+impl Spread {
+    /// The very steps that Postgres' own aggregates end with, over the number of values, their sum and that of their squares:
+    /// so that it gives the very digits. sqrt() would give more of them for great numbers; its digits are cut at as many,
+    /// from so many more that rounding twice is rounding once.
+    fn formula(self, n: &str, sum: &str, squares: &str) -> String {
+        let (least, below) =
+            if self.sample { (1, format!("({n}::numeric - 1)")) } else { (0, format!("{n}::numeric")) };
+        let above = format!("({n}::numeric * {squares} - {sum} * {sum})");
+        let variance = format!("{above} / ({n}::numeric * {below})");
+        let value = if self.root {
+            format!(
+                "(SELECT CASE WHEN v = 'NaN' THEN v ELSE round(sqrt(v * 1.000000000000000000000000000000), scale(v)) END \
+                 FROM (SELECT {variance}) AS variance (v))"
+            )
+        } else {
+            variance
+        };
+        format!("CASE WHEN {n} <= {least} THEN NULL WHEN {above} <= 0 THEN 0::numeric ELSE {value} END")
+    }
+}
+
 impl Plan {
     /// Lays out columns for what the analysis found. Equal arguments, filters and partial results are kept once.
     pub fn assemble(findings: Findings) -> Plan {
@@ -276,17 +323,37 @@ impl Plan {
         serde_json::from_str(text).map_err(broken)
     }
 
-    /// True where rows that go can spoil a partial result, so that it must be computed again from a group's rows.
+    /// True where a chunk always makes a touched group be computed again from its rows.
+    pub fn always_recomputes(&self) -> bool {
+        self.partials.iter().any(|p| p.kind == PartialKind::Again)
+    }
+
+    /// The same, or where rows that go can spoil a partial result.
     pub fn may_recompute(&self) -> bool {
-        self.signed
-            && self.partials.iter().any(|p| p.kind.function().is_some() && p.kind != PartialKind::Sum(Digits::Whole))
+        self.always_recomputes()
+            || self.signed
+                && self
+                    .partials
+                    .iter()
+                    .any(|p| p.kind.function().is_some() && p.kind != PartialKind::Sum(Digits::Whole))
     }
 
     /// True where that happens in everyday use, so that the rows of a group must be found by an index. A sum of fixed digits
     /// is spoilt by not-a-number alone.
     pub fn recomputes(&self) -> bool {
         let is_rare = |kind: PartialKind| matches!(kind, PartialKind::Sum(Digits::Whole | Digits::Fixed));
-        self.signed && self.partials.iter().any(|p| p.kind.function().is_some() && !is_rare(p.kind))
+        self.always_recomputes()
+            || self.signed && self.partials.iter().any(|p| p.kind.function().is_some() && !is_rare(p.kind))
+    }
+
+    /// True where a group's key may be longer than an entry of an index.
+    pub fn may_be_long(&self) -> bool {
+        self.keys.iter().any(|k| k.expression.unbounded)
+    }
+
+    /// The SQL of an input.
+    pub fn input_sql(&self, column: &str) -> Option<&str> {
+        self.inputs.iter().find(|i| i.column == column).map(|i| i.sql.as_str())
     }
 
     /// The column that counts what a sum adds up.
@@ -294,6 +361,11 @@ impl Plan {
         let beside =
             |p: &&Partial| p.kind == PartialKind::Count && p.argument == sum.argument && p.filter == sum.filter;
         self.partials.iter().find(beside).map(|p| p.column.as_str())
+    }
+
+    /// True where readers of changed groups can follow.
+    pub fn has_changes(&self) -> bool {
+        !self.having && self.keys_shown
     }
 
     /// Refuses what readers of changed groups could not follow.
@@ -329,6 +401,29 @@ impl Plan {
             Function::Avg(a, digits) => {
                 let (sum, argument) = self.sum(a, *digits, filter.clone(), &call.kept_type);
                 return Reading::Average { sum, count: self.count(argument, filter) };
+            }
+            Function::All(a) | Function::Any(a) => {
+                let (argument, truth) = (self.input(&a.sql), self.input(&format!("nullif({}, false)", a.sql)));
+                let (all, holds) = (self.count(Some(argument), filter.clone()), self.count(Some(truth), filter));
+                let is_it =
+                    if matches!(call.function, Function::All(_)) { format!("= {all}") } else { "> 0".to_owned() };
+                return Reading::Formula(format!("CASE WHEN {all} > 0 THEN {holds} {is_it} END"));
+            }
+            Function::Spread(a, square, digits, spread) => {
+                let (sum, argument) = self.sum(a, *digits, filter.clone(), "numeric");
+                let (squares, _) = self.sum(square, *digits, filter.clone(), "numeric");
+                return Reading::Formula(spread.formula(&self.count(argument, filter), &sum, &squares));
+            }
+            Function::Again(sql) => {
+                let (kept, collation) = (&call.kept_type, call.kept_collation.clone());
+                return Reading::Column(self.partial(
+                    PartialKind::Again,
+                    Some(sql.clone()),
+                    None,
+                    kept,
+                    collation,
+                    None,
+                ));
             }
             Function::Min(a) => (PartialKind::Min, a),
             Function::Max(a) => (PartialKind::Max, a),
@@ -410,103 +505,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(sql: &str) -> Expression {
-        Expression {
-            sql: sql.into(),
-            type_name: "text".into(),
-            collation: Some("\"default\"".into()),
-            equal: Some("OPERATOR(pg_catalog.=)".into()),
-            hash: Hash::Function("pg_catalog.hashtextextended".into()),
-        }
-    }
-
-    fn call(function: Function, filter: Option<&str>, kept_type: &str) -> Call {
-        Call { function, filter: filter.map(str::to_owned), kept_type: kept_type.into(), kept_collation: None }
-    }
-
-    fn plan(calls: Vec<Call>) -> Plan {
-        Plan::assemble(Findings {
-            signed: false,
-            keys: vec![text("merchant")],
-            condition: None,
-            calls,
-            outputs: vec![],
-            body: "SELECT k1 AS merchant FROM grouped".into(),
-            having: false,
-            query: "SELECT merchant FROM staging.transactions GROUP BY merchant".into(),
-            keys_shown: true,
-        })
-    }
-
-    #[test]
-    fn a_plain_count_of_rows_needs_no_column_of_its_own() {
-        let plan = plan(vec![call(Function::CountRows, None, "bigint")]);
-        assert!(plan.partials.is_empty());
-        assert_eq!(plan.values[0].reading, Reading::Column("rows".into()));
-    }
-
-    #[test]
-    fn sum_average_and_count_of_the_same_argument_share_what_is_kept() {
-        let plan = plan(vec![
-            call(Function::Avg(text("amount"), Digits::Fixed), None, "numeric"),
-            call(Function::Sum(text("amount"), Digits::Fixed), None, "numeric"),
-            call(Function::Count(text("amount")), None, "bigint"),
-        ]);
-        assert_eq!(plan.partials.len(), 2);
-        assert_eq!(plan.inputs.len(), 1);
-        assert_eq!(plan.values[0].reading, Reading::Average { sum: "p1".into(), count: "p2".into() });
-        assert_eq!(plan.values[1].reading, Reading::Column("p1".into()));
-        assert_eq!(plan.values[2].reading, Reading::Column("p2".into()));
-    }
-
-    #[test]
-    fn a_filter_makes_it_another_aggregate() {
-        let plan = plan(vec![
-            call(Function::Sum(text("amount"), Digits::Fixed), None, "numeric"),
-            call(Function::Sum(text("amount"), Digits::Fixed), Some("fraud"), "numeric"),
-        ]);
-        assert_eq!(plan.partials.len(), 2);
-        assert_eq!(plan.partials[1].filter.as_deref(), Some("x2"));
-    }
-
-    #[test]
-    fn each_distinct_count_over_other_values_or_rows_has_a_table_of_its_own() {
-        let plan = plan(vec![
-            call(Function::CountDistinct(text("customer")), None, "bigint"),
-            call(Function::CountDistinct(text("customer")), Some("gender = 'F'"), "bigint"),
-            call(Function::CountDistinct(text("customer")), None, "bigint"),
-        ]);
-        let numbers: Vec<_> = plan.distinct_sets.iter().map(|s| s.number).collect();
-        assert_eq!(numbers, [1, 2]);
-        assert_eq!(plan.values[0].reading, plan.values[2].reading);
-    }
-
-    #[test]
-    fn a_plan_reads_back_as_it_was_stored() {
-        let plan = plan(vec![
-            call(Function::CountDistinct(text("customer")), Some("true"), "bigint"),
-            call(Function::Avg(text("amount"), Digits::Fixed), None, "numeric"),
-        ]);
-        assert_eq!(Plan::from_json(&plan.to_json().unwrap()).unwrap(), plan);
-    }
-
-    #[test]
-    fn a_plan_of_a_later_version_is_refused_before_its_fields_are_read() {
-        let error = Plan::from_json(r#"{"version": 99, "other": 1}"#).unwrap_err();
-        assert_eq!(error.code, Code::WrongState);
-        assert!(error.message.contains("version 99"));
-    }
-
-    #[test]
-    fn what_readers_of_changes_could_not_follow_is_not_published() {
-        let mut plan = plan(vec![]);
-        assert!(plan.check_publishable().is_ok());
-        plan.keys_shown = false;
-        assert!(plan.check_publishable().unwrap_err().message.contains("grouping keys"));
-        plan.having = true;
-        assert!(plan.check_publishable().unwrap_err().message.contains("HAVING"));
-    }
-}
+mod tests;

@@ -43,6 +43,20 @@ pub enum OnChange {
     Apply,
 }
 
+/// What CSV and JSON files are compressed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// What each file's content says.
+    #[default]
+    Auto,
+    None,
+    Gzip,
+    Zstd,
+    Snappy,
+    Bz2,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -64,6 +78,10 @@ pub struct Options {
     pub on_change: OnChange,
     pub on_replaced: OnReplaced,
     pub order: Order,
+    /// CSV and JSON.
+    pub compression: Compression,
+    /// CSV and JSON: the name of the files' encoding.
+    pub encoding: String,
     /// CSV: the first record names the columns.
     pub header: bool,
     pub delimiter: char,
@@ -114,6 +132,8 @@ impl Default for Options {
             on_change: OnChange::Fail,
             on_replaced: OnReplaced::Ignore,
             order: Order::Path,
+            compression: Compression::Auto,
+            encoding: "utf-8".into(),
             header: true,
             delimiter: ',',
             quote: '"',
@@ -208,6 +228,11 @@ impl Options {
             )
             .detail("Both say where reading begins.")
             .hint("Give one of them."));
+        }
+        if encoding_rs::Encoding::for_label_no_replacement(self.encoding.as_bytes()).is_none() {
+            return Err(Error::new(Code::InvalidParameter, "option \"encoding\" names no encoding that is known")
+                .detail(format!("It is {:?}.", self.encoding))
+                .hint("Use a name such as utf-8, latin1, windows-1252, utf-16le, shift_jis, gb18030 or euc-kr."));
         }
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {

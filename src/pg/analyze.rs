@@ -36,7 +36,10 @@ pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool) -> Result<Plan> 
         let parsed =
             pg_sys::parse_analyze_fixedparams(statement, source.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
         shape::check(parsed, staging)?;
-        deparse::pinned(|| plan(parsed, Staging::new(staging), signed))
+        deparse::pinned(|| {
+            substitute::each_call(parsed, |call| calls::order_by_arrival(call, staging))?;
+            plan(parsed, Staging::new(staging), signed)
+        })
     }
 }
 

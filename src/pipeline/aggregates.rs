@@ -4,12 +4,12 @@ use pgrx::pg_sys::Oid;
 
 use crate::catalog::aggregate::{self as sql, Names, Source};
 use crate::catalog::aggregates::{self, Aggregate};
-use crate::catalog::{layers, pipelines};
+use crate::catalog::{chunks, layers, pipelines};
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
-use crate::model::{Code, Error, Result};
+use crate::model::{self, Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
 use crate::pg::{analyze, runtime, spi};
@@ -29,7 +29,7 @@ pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
 }
 
 pub fn names(aggregate: &Aggregate) -> Result<Names> {
-    Names::new(&aggregate.schema, &aggregate.relation, &aggregate.plan, aggregate.publish.is_some())
+    Names::new(&aggregate.schema, &aggregate.relation, &aggregate.plan, aggregate.plan.has_changes())
 }
 
 /// Where a chunk's rows are.
@@ -50,20 +50,57 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, chunk_no: i64) -> Result<()> {
     let _settings = by_look_up()?;
     for aggregate in kept {
         let names = names(aggregate)?;
+        let is_read = names.changes().is_some() && (aggregate.publish.is_some() || aggregate.has_consumer);
+        let tells = is_read && aggregate.told_from.is_some();
         let statement = match chunk {
             Chunk::Appended(table) => {
-                let table = table.qualified();
-                sql::merge_statement(&aggregate.plan, &names, &Source::Appended { table: &table })
+                let (table, staging) = (table.qualified(), whole(table)?.qualified());
+                let source = Source::Appended { table: &table, staging: &staging };
+                sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
             Chunk::Changed { staging, changes, replaced } => {
                 let [staging, changes, replaced] = [staging, changes, replaced].map(|r| r.qualified());
-                let (staging, changes, replaced) = (&staging, &changes, &replaced);
-                sql::merge_statement(&aggregate.plan, &names, &Source::Changed { staging, changes, replaced })
+                let source = Source::Changed { staging: &staging, changes: &changes, replaced: &replaced };
+                sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
         };
-        spi::execute(&statement, vec![chunk_no.into()])?;
+        let touched: Option<i64> = spi::value(&statement, vec![chunk_no.into()])?;
+        // Whoever begins to read finds every group in the first chunk that tells, so that nothing before it is needed.
+        if is_read
+            && !tells
+            && let Some(statement) = sql::snapshot_statement(&aggregate.plan, &names)
+        {
+            spi::execute(&statement, vec![chunk_no.into()])?;
+        }
+        if is_read != aggregate.told_from.is_some() {
+            scope::catalog(|| aggregates::set_told(aggregate.id, is_read.then_some(chunk_no)))?;
+        }
+        forget_read(aggregate)?;
+        if touched.unwrap_or(0) > 0 {
+            let stream = format!("{}.{}", aggregate.pipeline, aggregate.name);
+            chunks::announce(&model::names::channel(&stream), chunk_no)?;
+        }
     }
     Ok(())
+}
+
+/// Drops changes that everybody has read who was there to read them.
+pub fn forget_read(aggregate: &Aggregate) -> Result<()> {
+    let Some(changes) = names(aggregate)?.changes() else { return Ok(()) };
+    if let Some(last) = scope::catalog(|| aggregates::read_by_all(aggregate.id))? {
+        spi::execute(&format!("DELETE FROM {changes} WHERE _chunk_no <= $1"), vec![last.into()])?;
+    }
+    Ok(())
+}
+
+/// The table that a relation of rows is a partition of, or the relation itself.
+fn whole(table: &Relation) -> Result<Relation> {
+    let parent: Option<Oid> = spi::value(
+        "SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid = $1",
+        vec![Oid::from(table.oid).into()],
+    )?;
+    let parent = parent.map(relation::by_oid).transpose()?.flatten();
+    Ok(parent.unwrap_or_else(|| table.clone()))
 }
 
 /// Settings under which a touched group is looked up and no table is read whole, whatever the statistics say of tables that
@@ -83,7 +120,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
     };
     // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
     let plan = analyze::analyze(query, Oid::from(pipeline.staging), pipeline.is_keyed())?;
-    let names = Names::new(&schema, &relation_name, &plan, publish.is_some())?;
+    let names = Names::new(&schema, &relation_name, &plan, plan.has_changes())?;
     if relation_name == "rejects" {
         return Err(Error::new(Code::InvalidParameter, "an aggregate can't be named \"rejects\"")
             .detail("The pipeline's stream of rejected rows has that name.")
@@ -115,8 +152,10 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
         for statement in sql::create_statements(&plan, &names, &table) {
             spi::execute_once(&statement)?;
         }
-        spi::execute(&sql::merge_statement(&plan, &names, &Source::All { staging: &table }), vec![head.into()])?;
-        if head > 0
+        let fill = sql::merge_statement(&plan, &names, &Source::All { staging: &table }, false);
+        spi::execute(&fill, vec![head.into()])?;
+        if publish.is_some()
+            && head > 0
             && let Some(statement) = sql::snapshot_statement(&plan, &names)
         {
             spi::execute(&statement, vec![head.into()])?;
@@ -137,6 +176,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
             state,
             plan: &plan,
             publish,
+            told_from: (publish.is_some() && head > 0).then_some(head),
         })?;
         if let Some(location) = publish {
             let layer = layers::of_aggregate(&relation_name);

@@ -4,8 +4,8 @@
 //! expected, and is thrown away otherwise, files and all. Nothing of it is part of any table before its turn.
 
 use crate::lake::delta::{Prepared, Table};
-use crate::model::Result;
 use crate::model::pipeline::{Pipeline, Position};
+use crate::model::{Code, Error, Result};
 use crate::pg::progress;
 use crate::pg::runtime::{self, Task};
 use crate::pipeline::land;
@@ -16,6 +16,8 @@ pub struct Ready {
     pub table: Option<Table>,
     pub read: Read,
     pub prepared: Option<Prepared>,
+    /// Why the rows can't go into the raw layer: some file's columns do not fit those that are there.
+    pub misfit: Option<Error>,
 }
 
 pub struct Ahead {
@@ -70,11 +72,15 @@ impl Ahead {
 /// Reads the files of a chunk, and writes what the raw layer, where there is one, is to hold of them.
 pub async fn prepare(plan: Plan, files: Vec<Planned>, table: Option<Table>) -> Result<Ready> {
     let read = read::read(plan, files).await?;
-    let prepared = match &table {
-        Some(table) if read.records > 0 => Some(land::prepare(table, &read).await?),
-        _ => None,
-    };
-    Ok(Ready { table, read, prepared })
+    let (mut prepared, mut misfit) = (None, None);
+    if let Some(table) = table.as_ref().filter(|_| read.records > 0) {
+        match land::prepare(table, &read).await {
+            Ok(written) => prepared = Some(written),
+            Err(e) if matches!(e.code, Code::Mismatch | Code::Unsupported) => misfit = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Ready { table, read, prepared, misfit })
 }
 
 /// What is left of the files of a chunk once it was read: the rest of one that did not fit, and those behind it.

@@ -19,7 +19,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, delta, infer, land, publish, scope};
+use crate::pipeline::{access, aggregates, delta, detect, infer, land, publish, scope};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -40,7 +40,6 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     let owner = user::current();
     check_encoding()?;
     let options = Options::parse(wanted.options)?;
-    check_format(wanted.format)?;
     check_every(wanted.every)?;
     if scope::catalog(|| pipelines::find(wanted.name))?.is_some() {
         return Err(Error::new(Code::DuplicateObject, format!("pipeline \"{}\" already exists", wanted.name))
@@ -54,23 +53,25 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
     let table = delta::define::find(wanted.source, wanted.format)?;
     delta::define::check(&wanted, &options, table.is_some())?;
-    let (existing, columns) = match (&table, wanted.columns) {
-        (Some(table), None) => (vec![], delta::define::columns(table)),
-        (Some(_), Some(text)) => (vec![], text.to_string()),
+    let (existing, columns, format) = match (&table, wanted.columns) {
+        (Some(table), None) => (vec![], delta::define::columns(table), "delta"),
+        (Some(_), Some(text)) => (vec![], text.to_string(), "delta"),
         (None, given) => {
             let credentials = access::credentials(owner.to_u32(), &Location::parse(wanted.source)?)?;
             let source = Source::open(wanted.source, credentials)?;
             let existing = source.list(options.recursive)?;
+            let format = detect::format(wanted.format, &source, &existing, &options)?;
             let columns = match given {
                 Some(text) => text.to_string(),
-                None => infer::columns(&source, &existing, &options)?,
+                None => infer::columns(&source, &existing, format, &options)?,
             };
-            (existing, columns)
+            (existing, columns, format)
         }
     };
-    let (format, start) = match table {
-        Some(table) => ("delta", Some(delta::define::start(table, &options)?)),
-        None => ("csv", None),
+    detect::check_options(wanted.options, format)?;
+    let start = match table {
+        Some(table) => Some(delta::define::start(table, &options)?),
+        None => None,
     };
     let declared = columns_parser::parse(&columns)?;
     let settings = recorded_settings();
@@ -111,17 +112,18 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         events::record(wanted.name, "pipeline_created", None, None, None)?;
         Ok(id)
     })?;
-    prepare_lake(&wanted, id)?;
+    prepare_lake(&wanted, format, id)?;
     Ok(id)
 }
 
 /// Makes the tables in the lake last: nothing in Postgres can fail behind it but the commit, which would leave empty tables there.
-fn prepare_lake(wanted: &Wanted<'_>, id: i32) -> Result<()> {
+fn prepare_lake(wanted: &Wanted<'_>, format: &str, id: i32) -> Result<()> {
     let owner = user::current().to_u32();
     if let Some(raw) = wanted.raw {
         let location = Location::parse(raw)?;
         let credentials = access::credentials(owner, &location)?;
-        runtime::wait(async move { prepare_raw(&location, &credentials).await })?;
+        let typed = format == "parquet";
+        runtime::wait(async move { prepare_raw(&location, &credentials, typed).await })?;
     }
     if let Some(semi) = wanted.semi_processed {
         let pipeline = scope::catalog(|| pipelines::by_name(wanted.name))?;
@@ -134,14 +136,19 @@ fn prepare_lake(wanted: &Wanted<'_>, id: i32) -> Result<()> {
     Ok(())
 }
 
-async fn prepare_raw(location: &Location, credentials: &Credentials) -> Result<()> {
+/// `typed`: files bring columns of any type.
+async fn prepare_raw(location: &Location, credentials: &Credentials, typed: bool) -> Result<()> {
     let misfit = |detail: String| {
         Error::new(Code::Mismatch, "the raw location holds something else")
             .detail(format!("Location {}: {detail}", location.display()))
             .hint("Name an empty location for the raw layer; each pipeline has its own.")
     };
     let Some(table) = Table::open(location, credentials).await? else {
-        Table::create(location, credentials, land::first_schema(), &[], "raw layer of pg_millrace").await?;
+        let (schema, what) = (land::first_schema(), "raw layer of pg_millrace");
+        match typed {
+            true => Table::create_open(location, credentials, schema, what).await?,
+            false => Table::create(location, credentials, schema, &[], what).await?,
+        };
         return Ok(());
     };
     land::check_schema(&table.schema()).map_err(&misfit)?;
@@ -159,17 +166,6 @@ fn check_encoding() -> Result<()> {
     Err(Error::new(Code::Unsupported, format!("database encoding {encoding} is not supported"))
         .detail("Rows are loaded as UTF-8.")
         .hint("CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0;"))
-}
-
-fn check_format(format: Option<&str>) -> Result<()> {
-    match format {
-        None | Some("csv" | "delta") => Ok(()),
-        Some(other) => {
-            Err(Error::new(Code::Unsupported, format!("format \"{}\" is not supported", other.escape_debug()))
-                .detail("This version reads CSV files and Delta tables.")
-                .hint("Use format => 'csv' or 'delta', or leave it out."))
-        }
-    }
 }
 
 fn check_every(every: Option<&str>) -> Result<()> {
@@ -300,6 +296,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             Options::parse(&Value::Object(given))?;
             let options = Options::parse(&all)?;
             delta::define::check_change(&pipeline, &given_keys, &options)?;
+            detect::check_options(&given_keys, &pipeline.format)?;
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
         }
         Some(other) => {

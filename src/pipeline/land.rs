@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use serde_json::{Map, Value};
 
 use crate::convert::encode_batch;
-use crate::format::RawBatch;
+use crate::format::{Format, RawBatch, typed};
 use crate::lake::delta::{Commit, Prepared, Table};
 use crate::model::landing::{MANIFEST_KEY, Manifest, Part};
 use crate::model::pipeline::Pipeline;
@@ -113,9 +113,10 @@ pub async fn read_back(table: &Table, version: u64, manifest: Manifest, plan: Pl
             };
             let rows = (batch.num_rows() - offset).min((this.records - taken) as usize);
             let slice = batch.slice(offset, rows);
-            let raw = from_raw(&slice, this, this.first_record + taken, version)?;
+            let typed = plan.files.format == Format::Typed;
+            let raw = from_raw(&slice, this, typed, this.first_record + taken, version)?;
             let matched = Arc::new(match_header(&this.columns, &plan.columns));
-            let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.format);
+            let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.files.format);
             out.pieces.push(Piece { part, batch: raw, encoded, matched });
             out.records += rows as u64;
             taken += rows as u64;
@@ -136,7 +137,7 @@ fn broken(version: u64, what: &str) -> Error {
         .hint("Somebody else changed the raw layer. Compare it with its manifest in the commit info.")
 }
 
-fn from_raw(batch: &RecordBatch, part: &Part, first_record: u64, version: u64) -> Result<RawBatch> {
+fn from_raw(batch: &RecordBatch, part: &Part, typed: bool, first_record: u64, version: u64) -> Result<RawBatch> {
     let text = |name: &str| -> Result<StringArray> {
         let Some(column) = batch.column_by_name(name) else {
             return Ok(StringArray::new_null(batch.num_rows()));
@@ -164,10 +165,16 @@ fn from_raw(batch: &RecordBatch, part: &Part, first_record: u64, version: u64) -
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for name in &part.columns {
-        fields.push(Field::new(name, DataType::Utf8, true));
-        columns.push(Arc::new(text(name)?));
+        let column: ArrayRef = match batch.column_by_name(name) {
+            Some(column) if typed => column.clone(),
+            _ => Arc::new(text(name)?),
+        };
+        fields.push(Field::new(name, column.data_type().clone(), true));
+        columns.push(column);
     }
     let fields =
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|e| broken(version, &e.to_string()))?;
+    // What was stored comes back in other forms of the same types.
+    let fields = if typed { typed::normal(&fields)?.0 } else { fields };
     Ok(RawBatch { fields, corrupt: text(CORRUPT)?, raw, first_record, end_byte: part.to_byte })
 }

@@ -2,13 +2,12 @@
 //!
 //! Promises: reads with the caller's rights and credentials, keeps nothing, and reads no more than it needs.
 
-use arrow::array::Array;
-use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::datatypes::Field;
 use futures::TryStreamExt;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::convert::typed::column_type;
+use crate::format::RawBatch;
 use crate::lake::delta::Table;
 use crate::lake::listing::LandingFile;
 use crate::model::location::Location;
@@ -16,7 +15,7 @@ use crate::model::options::Options;
 use crate::model::{Code, Error, Result};
 use crate::pg::{columns_parser, runtime, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, infer};
+use crate::pipeline::{access, detect, infer};
 
 /// Most rows that a look may show: they are held in memory.
 const MOST_ROWS: i64 = 10_000;
@@ -35,7 +34,7 @@ pub fn list(location: &str, recursive: bool) -> Result<Vec<LandingFile>> {
     open(location)?.list(recursive)
 }
 
-/// The columns at a location: those of a Delta table, or those that the CSV files there seem to have.
+/// The columns at a location: those of a Delta table, or those that the files there have or seem to have.
 pub fn describe(location: &str, options: &Value) -> Result<Vec<Column>> {
     let options = Options::parse(options)?;
     if let Some(table) = delta(location)? {
@@ -51,11 +50,9 @@ pub fn describe(location: &str, options: &Value) -> Result<Vec<Column>> {
     }
     let source = open(location)?;
     let files = source.list(options.recursive)?;
-    let declared = columns_parser::parse(&infer::columns(&source, &files, &options)?)?;
-    Ok(declared
-        .into_iter()
-        .map(|d| Column { name: d.name, type_name: d.type_name, format: "csv", version: None })
-        .collect())
+    let format = detect::format(None, &source, &files, &options)?;
+    let declared = columns_parser::parse(&infer::columns(&source, &files, format, &options)?)?;
+    Ok(declared.into_iter().map(|d| Column { name: d.name, type_name: d.type_name, format, version: None }).collect())
 }
 
 /// The first rows at a location, every value as text.
@@ -75,19 +72,20 @@ pub fn peek(location: &str, limit: i64, options: &Value) -> Result<Vec<Value>> {
                 && let Some(batch) = rows.try_next().await?
             {
                 found += batch.num_rows();
-                batches.push(batch);
+                batches.push(RawBatch::typed(&batch, 1, 0)?);
             }
             Ok(batches)
         })?,
         None => {
             let source = open(location)?;
             let files = source.list(options.recursive)?;
-            infer::first_rows(&source, &files, &options, limit)?
+            let format = detect::format(None, &source, &files, &options)?;
+            infer::first_rows(&source, &files, format, &options, limit)?
         }
     };
     let mut rows = Vec::new();
     for batch in &batches {
-        rows.extend(as_json(batch, limit - rows.len())?);
+        rows.extend(as_json(batch, limit - rows.len()));
     }
     Ok(rows)
 }
@@ -114,30 +112,14 @@ fn delta(location: &str) -> Result<Option<Table>> {
     }
 }
 
-fn as_json(batch: &RecordBatch, limit: usize) -> Result<Vec<Value>> {
-    let failed = |e: arrow::error::ArrowError| {
-        Error::new(Code::Unsupported, "a value can't be shown")
-            .detail(e.to_string())
-            .hint("Leave this table to a pipeline.")
+fn as_json(batch: &RawBatch, limit: usize) -> Vec<Value> {
+    let schema = batch.fields.schema();
+    let row = |row: usize| {
+        let field = |(i, field): (usize, &std::sync::Arc<Field>)| {
+            let text = batch.text(i, row).map(|text| Value::String(text.replace('\0', "\u{fffd}")));
+            (field.name().replace('\0', "\u{fffd}"), text.unwrap_or(Value::Null))
+        };
+        Value::Object(schema.fields().iter().enumerate().map(field).collect())
     };
-    let options = FormatOptions::default();
-    let schema = batch.schema();
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed))
-        .collect::<Result<Vec<_>>>()?;
-    let mut rows = Vec::new();
-    for row in 0..batch.num_rows().min(limit) {
-        let mut object = Map::new();
-        for ((field, array), column) in schema.fields().iter().zip(batch.columns()).zip(&columns) {
-            let value = match array.is_null(row) {
-                true => Value::Null,
-                false => Value::String(column.value(row).try_to_string().map_err(failed)?.replace('\0', "\u{fffd}")),
-            };
-            object.insert(field.name().clone(), value);
-        }
-        rows.push(Value::Object(object));
-    }
-    Ok(rows)
+    (0..batch.rows().min(limit)).map(row).collect()
 }

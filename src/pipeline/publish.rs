@@ -68,8 +68,8 @@ struct Work {
     columns: Columns,
     sql: String,
     relation: String,
-    /// Where the rows are dropped once they are published.
-    changes: Option<String>,
+    /// Whose changes may be forgotten once they are published.
+    aggregate: Option<Aggregate>,
 }
 
 fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut Layers) -> Result<()> {
@@ -129,12 +129,11 @@ fn publish_layer(mode: Mode, pipeline: &Pipeline, pending: &Pending, open: &mut 
         }
     }
     transaction::run(mode, || {
-        if let Some(changes) = &work.changes {
-            scope::owner(pipeline, || {
-                spi::execute(&format!("DELETE FROM {changes} WHERE _chunk_no <= $1"), vec![pending.last.into()])
-            })?;
+        scope::catalog(|| layers::record_done(pipeline.id, &pending.layer, pending.last, version, &counts))?;
+        match &work.aggregate {
+            Some(aggregate) => scope::owner(pipeline, || merging::forget_read(aggregate)),
+            None => Ok(()),
         }
-        scope::catalog(|| layers::record_done(pipeline.id, &pending.layer, pending.last, version, &counts))
     })?;
     if let Some(table) = table {
         open.0.insert(pending.location.clone(), (credentials, table));
@@ -156,7 +155,7 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
         let staging = scope::owner(pipeline, || relation::by_oid(pgrx::pg_sys::Oid::from(pipeline.staging)))?
             .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
         let sql = format!("SELECT {} FROM {} {range}", names.join(", "), staging.qualified());
-        return Ok(Work { columns: Columns::new(&columns), sql, relation: staging.qualified(), changes: None });
+        return Ok(Work { columns: Columns::new(&columns), sql, relation: staging.qualified(), aggregate: None });
     }
     let kept = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?;
     let aggregate = kept.into_iter().find(|a| layers::of_aggregate(&a.name) == layer);
@@ -166,7 +165,7 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
     let columns = aggregate_columns(&aggregate.plan);
     let names: Vec<String> = columns.iter().map(|c| spi::ident(&c.0)).collect();
     let sql = format!("SELECT {} FROM {changes} {range}", names.join(", "));
-    Ok(Work { columns: Columns::new(&columns), sql, relation: changes.clone(), changes: Some(changes) })
+    Ok(Work { columns: Columns::new(&columns), sql, relation: changes, aggregate: Some(aggregate) })
 }
 
 fn changes_table(aggregate: &Aggregate) -> Result<String> {

@@ -94,6 +94,10 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
 
 /// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
 pub fn reasons_json(reasons: &[Reason]) -> Result<String> {
-    let json = serde_json::to_string(reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
-    Ok(json.replace("\\u0000", "\u{fffd}"))
+    let shown = |text: &String| text.replace('\0', "\u{fffd}");
+    let reasons: Vec<Reason> = reasons
+        .iter()
+        .map(|r| Reason { message: shown(&r.message), value: r.value.as_ref().map(shown), ..r.clone() })
+        .collect();
+    serde_json::to_string(&reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))
 }

@@ -50,7 +50,7 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
     let columns = staging_columns(columns, &pipeline.settings);
     let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
-    let format = read::format(pipeline);
+    let format = read::format(pipeline, &columns);
     let kept = scope::owner(pipeline, || read_kept(&table, &chosen, pipeline.options.max_rows_per_chunk))?;
     let headers = headers(pipeline, &kept)?;
 

@@ -22,6 +22,7 @@ use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
 use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
+use crate::pipeline::open::Files;
 use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
 use crate::pipeline::{access, delta, files, land, publish, retain, scope, throttle};
@@ -282,10 +283,13 @@ impl Runner {
         chunk: Vec<Planned>,
         started: Instant,
     ) -> Result<Tick> {
-        let Ready { table, mut read, prepared } = ready;
+        let Ready { table, mut read, prepared, misfit } = ready;
         let mut next = position.clone();
         let mut raw = None;
         self.raw = table;
+        if let Some(error) = misfit {
+            return self.set_aside(pipeline, &read.parts, error);
+        }
         if let Some(prepared) = prepared {
             progress::phase(Phase::Landing);
             let seq = position.land_seq + 1;
@@ -311,7 +315,7 @@ impl Runner {
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();
         let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
-        match load(self.mode, pipeline, &plan.columns, &plan.format, landing) {
+        match load(self.mode, pipeline, &plan.columns, &plan.files.format, landing) {
             Ok(sealed) => {
                 self.discovery.grow();
                 Ok(sealed.map_or(Tick::Worked, Tick::Sealed))
@@ -329,6 +333,10 @@ impl Runner {
         if landed || !files::may_be_to_blame(&error) {
             return Err(error);
         }
+        self.set_aside(pipeline, parts, error)
+    }
+
+    fn set_aside(&mut self, pipeline: &Pipeline, parts: &[Part], error: Error) -> Result<Tick> {
         if !self.discovery.halve(parts.len())
             && let Some(part) = parts.first()
         {
@@ -342,7 +350,7 @@ impl Runner {
     fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
         let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
         let plan = self.plan(pipeline)?;
-        let (columns, format) = (plan.columns.clone(), plan.format.clone());
+        let (columns, format) = (plan.columns.clone(), plan.files.format.clone());
         progress::phase(Phase::Reading);
         let definition = pipeline.clone();
         let (table, found) = runtime::wait(async move {
@@ -443,8 +451,13 @@ impl Runner {
         let options = &pipeline.options;
         let directory = self.source(pipeline)?.directory;
         Ok(Plan {
-            directory,
-            format: read::format(pipeline),
+            files: Files {
+                directory,
+                format: read::format(pipeline, &columns),
+                compression: options.compression,
+                columns: columns.iter().map(|c| c.column.name.clone()).collect(),
+                memory: gucs::work_mem_bytes() / 8,
+            },
             columns,
             max_rows: options.max_rows_per_chunk,
             // Text as Arrow, rows for the table, Parquet for the raw layer: several times the bytes read, of two chunks at a time.

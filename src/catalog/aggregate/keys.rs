@@ -10,6 +10,7 @@ pub struct KeyColumn<'a> {
     pub collation: Option<&'a str>,
     pub equal: Option<&'a str>,
     pub hash: &'a Hash,
+    pub unbounded: bool,
 }
 
 pub fn key_columns(plan: &Plan) -> Vec<KeyColumn<'_>> {
@@ -22,6 +23,7 @@ pub fn key_columns(plan: &Plan) -> Vec<KeyColumn<'_>> {
             collation: k.expression.collation.as_deref(),
             equal: k.expression.equal.as_deref(),
             hash: &k.expression.hash,
+            unbounded: k.expression.unbounded,
         })
         .collect()
 }

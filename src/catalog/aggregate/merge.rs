@@ -8,18 +8,22 @@ use super::keys::{KeyColumn, hash, key_columns, list, same_group, same_value};
 use super::{Names, distinct, grouped, quoted};
 use crate::model::aggregate::{Digits, Partial, PartialKind, Plan};
 
+/// Bytes of keys that fit into an entry of an index (a third of a page), with room for those of fixed size.
+const LONGEST_KEYS: usize = 2_000;
+
 /// Where the rows are that are merged; names are qualified and quoted.
 pub enum Source<'a> {
     /// A chunk of rows that are added, in the staging table or a partition of it.
-    Appended { table: &'a str },
+    Appended { table: &'a str, staging: &'a str },
     /// A chunk of a table whose rows change: what they are now (`_op` says delete where they went), and what they were.
     Changed { changes: &'a str, replaced: &'a str, staging: &'a str },
     /// All rows that there are, for an aggregate that is new.
     All { staging: &'a str },
 }
 
-/// Merges rows into the aggregate, and writes the changed groups where the names ask for it.
-pub fn merge_statement(plan: &Plan, names: &Names, source: &Source) -> String {
+/// Merges rows into the aggregate, and writes the changed groups where there is a table for them and `tells` says so.
+/// Gives one number: that of the groups touched.
+pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool) -> String {
     let keys = key_columns(plan);
     let mut with = vec![input(plan, &keys, source)];
     for set in &plan.distinct_sets {
@@ -27,46 +31,68 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source) -> String {
     }
     with.push(delta(plan, &keys));
     with.push(merged(plan, names, &keys));
-    let last = match source {
-        Source::Changed { staging, .. } if plan.may_recompute() => {
-            with.push(again(plan, &keys, staging));
-            "again"
-        }
-        _ => "merged",
+    let (staging, takes_away) = match source {
+        Source::Appended { staging, .. } | Source::All { staging } => (staging, false),
+        Source::Changed { staging, .. } => (staging, !keys.is_empty()),
+    };
+    let recomputes = plan.always_recomputes() || plan.may_recompute() && matches!(source, Source::Changed { .. });
+    let last = if recomputes {
+        with.push(again(plan, &keys, staging));
+        "again"
+    } else {
+        "merged"
     };
     let state = names.state();
     let columns = list(state_columns(plan).into_iter());
-    let assigned = list(written(plan).iter().map(|c| format!("{c} = m.{c}")));
-    let takes_away = matches!(source, Source::Changed { .. }) && !keys.is_empty();
-    let (stays, inserted) = if takes_away { (" AND m.rows > 0", " AND rows > 0") } else { ("", "") };
-    let update = format!(
-        "UPDATE {state} AS t SET {assigned}, _chunk_no = $1::bigint FROM {last} AS m WHERE t.ctid = m.tid{stays}"
-    );
-    let delete = format!("DELETE FROM {state} AS t USING {last} AS m WHERE t.ctid = m.tid AND m.rows <= 0");
-    let insert = format!(
-        "INSERT INTO {state} ({columns}, _chunk_no) SELECT {columns}, $1::bigint FROM {last} WHERE tid IS NULL{inserted}"
-    );
-    let changes = names.changes().filter(|_| !matches!(source, Source::All { .. }));
-    let Some(changes) = changes else {
-        with.push(format!("changed AS ({update})"));
-        if takes_away {
-            with.push(format!("emptied AS ({delete})"));
-        }
-        return format!("WITH {} {insert}", with.join(", "));
-    };
     let returned = list(state_columns(plan).iter().map(|c| format!("t.{c}")));
-    with.push(format!("changed AS ({update} RETURNING {returned})"));
-    with.push(format!("added AS ({insert} RETURNING {columns})"));
-    let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
-    let image = |op: &str, of: &str| {
-        format!("SELECT $1::bigint, '{op}', o.* FROM (WITH {} {}) AS o", grouped(plan, of), plan.body)
-    };
-    let mut images = vec![image("upsert", "changed"), image("upsert", "added")];
+    let assigned = list(written(plan).iter().map(|c| format!("{c} = m.{c}")));
+    let same_row = if plan.may_be_long() { "t.ctid = m.tid AND t.tableoid = m.tab" } else { "t.ctid = m.tid" };
+    let stays = if takes_away { " AND m.rows > 0" } else { "" };
+    with.push(format!(
+        "changed AS (UPDATE {state} AS t SET {assigned}, _chunk_no = $1::bigint FROM {last} AS m \
+         WHERE {same_row}{stays} RETURNING {returned})"
+    ));
+    let mut images = vec![("upsert", "changed"), ("upsert", "added")];
     if takes_away {
-        with.push(format!("emptied AS ({delete} RETURNING {returned})"));
-        images.push(image("delete", "emptied"));
+        with.push(format!(
+            "emptied AS (DELETE FROM {state} AS t USING {last} AS m WHERE {same_row} AND m.rows <= 0 RETURNING {returned})"
+        ));
+        images.push(("delete", "emptied"));
     }
-    format!("WITH {} INSERT INTO {changes} (_chunk_no, _op, {outputs}) {}", with.join(", "), images.join(" UNION ALL "))
+    let insert = |name: &str, table: &str, which: &str| {
+        format!(
+            "{name} AS (INSERT INTO {table} ({columns}, _chunk_no) SELECT {columns}, $1::bigint FROM {last} AS m \
+             WHERE m.tid IS NULL{stays}{which} RETURNING {columns})"
+        )
+    };
+    if plan.may_be_long() {
+        let fits = fits(&keys);
+        with.push(insert("added", &state, &format!(" AND {fits}")));
+        with.push(insert("added_long", &names.long(), &format!(" AND NOT {fits}")));
+        images.push(("upsert", "added_long"));
+    } else {
+        with.push(insert("added", &state, ""));
+    }
+    if let Some(changes) = names.changes().filter(|_| tells && !matches!(source, Source::All { .. })) {
+        let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
+        let images: Vec<String> = images
+            .iter()
+            .map(|(op, of)| {
+                format!("SELECT $1::bigint, '{op}', o.* FROM (WITH {} {}) AS o", grouped(plan, of), plan.body)
+            })
+            .collect();
+        with.push(format!(
+            "told AS (INSERT INTO {changes} (_chunk_no, _op, {outputs}) {})",
+            images.join(" UNION ALL ")
+        ));
+    }
+    format!("WITH {} SELECT count(*) FROM merged", with.join(", "))
+}
+
+/// True for a group whose keys fit into an entry of the index that readers use.
+fn fits(keys: &[KeyColumn]) -> String {
+    let sizes = keys.iter().filter(|k| k.unbounded).map(|k| format!("coalesce(pg_column_size(m.{}), 0)", k.name));
+    format!("{} <= {LONGEST_KEYS}", sizes.collect::<Vec<_>>().join(" + "))
 }
 
 /// The rows' keys and inputs; where rows can be taken away, with a sign.
@@ -86,7 +112,7 @@ fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> String {
         format!("SELECT {} FROM {table}{conditions}", columns.join(", "))
     };
     let rows = match source {
-        Source::Appended { table } => rows(table, "1", true),
+        Source::Appended { table, .. } => rows(table, "1", true),
         Source::Changed { changes, replaced, .. } => {
             let now = rows(changes, "CASE _op WHEN 'delete' THEN -1 ELSE 1 END", true);
             format!("{now} UNION ALL {}", rows(replaced, "-1", true))
@@ -112,9 +138,6 @@ fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
 fn partial_delta(plan: &Plan, partial: &Partial) -> Vec<String> {
     let (p, x) = (&partial.column, partial.argument.as_deref().unwrap_or("*"));
     let filter = partial.filter.as_deref();
-    if let PartialKind::Distinct(_) = partial.kind {
-        return vec![];
-    }
     if partial.kind == PartialKind::Count {
         return vec![format!("{} AS {p}", counted(plan, x, filter))];
     }
@@ -161,10 +184,17 @@ fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> String {
     columns.extend(plan.partials.iter().map(|p| format!("{} AS {}", merged_partial(plan, p), p.column)));
     columns.push("s.tid".to_owned());
     let spoilt: Vec<String> = plan.partials.iter().flat_map(|p| spoilt_by(plan, p)).collect();
-    if !spoilt.is_empty() {
+    if plan.always_recomputes() {
+        columns.push("true AS spoilt".to_owned());
+    } else if !spoilt.is_empty() {
         columns.push(format!("coalesce({}, false) AS spoilt", spoilt.join(", false) OR coalesce(")));
     }
-    let kept = list(std::iter::once("t.ctid AS tid".to_owned()).chain(written(plan).iter().map(|c| format!("t.{c}"))));
+    let mut place = "t.ctid AS tid".to_owned();
+    if plan.may_be_long() {
+        columns.push("s.tab".to_owned());
+        place.push_str(", t.tableoid AS tab");
+    }
+    let kept = list(std::iter::once(place).chain(written(plan).iter().map(|c| format!("t.{c}"))));
     // One row at a time, so that the cost is that of the groups touched whatever the planner believes of the table.
     let mut from = format!(
         "delta AS d LEFT JOIN LATERAL (SELECT {kept} FROM {} AS t WHERE {} LIMIT 1) AS s ON true",
@@ -191,6 +221,7 @@ fn merged_partial(plan: &Plan, partial: &Partial) -> String {
                 None => sum,
             }
         }
+        PartialKind::Again => format!("s.{p}"),
         PartialKind::Min => format!("least(s.{p}, d.{p}{})", side(plan)),
         PartialKind::Max => format!("greatest(s.{p}, d.{p}{})", side(plan)),
     }
@@ -223,29 +254,30 @@ fn spoilt_by(plan: &Plan, partial: &Partial) -> Vec<String> {
             let none_comes = format!("(d.{p}_in_scale IS NULL OR d.{p}_in_scale < d.{p}_out_scale)");
             vec![special, format!("d.{p}_out_scale >= scale(s.{p}) AND {none_comes}")]
         }
-        PartialKind::Sum(Digits::Whole) | PartialKind::Count | PartialKind::Distinct(_) => vec![],
+        PartialKind::Sum(Digits::Whole) | PartialKind::Count | PartialKind::Distinct(_) | PartialKind::Again => vec![],
     }
 }
 
 /// The groups again, those that are spoilt computed from their rows.
 fn again(plan: &Plan, keys: &[KeyColumn], staging: &str) -> String {
-    let is_computed = |p: &&Partial| p.kind.function().is_some();
     let mut columns: Vec<String> = vec!["m.h".to_owned()];
     columns.extend(keys.iter().map(|k| format!("m.{}", k.name)));
     columns.push("m.rows".to_owned());
-    columns.extend(plan.partials.iter().map(|p| {
-        let name = &p.column;
-        match is_computed(&p) {
-            true => format!("CASE WHEN m.spoilt THEN r.{name} ELSE m.{name} END AS {name}"),
-            false => format!("m.{name}"),
+    let mut computed = Vec::new();
+    for partial in &plan.partials {
+        let name = &partial.column;
+        match from_rows(plan, partial) {
+            Some(call) => {
+                computed.push(format!("{call} AS {name}"));
+                columns.push(format!("CASE WHEN m.spoilt THEN r.{name} ELSE m.{name} END AS {name}"));
+            }
+            None => columns.push(format!("m.{name}")),
         }
-    }));
+    }
     columns.push("m.tid".to_owned());
-    let computed = list(plan.partials.iter().filter(is_computed).map(|p| {
-        let call = format!("{}({})", p.kind.function().unwrap_or_default(), p.argument.as_deref().unwrap_or("*"));
-        format!("{} AS {}", filtered(&call, [p.filter.as_deref(), None]), p.column)
-    }));
-    let inputs = list(plan.inputs.iter().map(|i| format!("{} AS {}", i.sql, i.column)));
+    if plan.may_be_long() {
+        columns.push("m.tab".to_owned());
+    }
     let mut conditions = vec!["m.spoilt AND m.rows > 0".to_owned()];
     if !keys.is_empty() {
         conditions.push(format!("({}) = m.h", hash(keys, |k| k.sql)));
@@ -253,11 +285,22 @@ fn again(plan: &Plan, keys: &[KeyColumn], staging: &str) -> String {
     conditions.extend(keys.iter().map(|k| same_value(&format!("({})", k.sql), &format!("m.{}", k.name), k.equal)));
     conditions.extend(plan.condition.iter().map(|c| format!("({c})")));
     format!(
-        "again AS MATERIALIZED (SELECT {} FROM merged AS m LEFT JOIN LATERAL (SELECT {computed} FROM \
-         (SELECT {inputs} FROM {staging} AS staging WHERE {}) AS input) AS r ON true)",
+        "again AS MATERIALIZED (SELECT {} FROM merged AS m LEFT JOIN LATERAL \
+         (SELECT {} FROM {staging} AS staging WHERE {}) AS r ON true)",
         columns.join(", "),
+        computed.join(", "),
         conditions.join(" AND ")
     )
+}
+
+/// A partial result over rows of the staging table; `None` for what is counted up and never spoilt.
+fn from_rows(plan: &Plan, partial: &Partial) -> Option<String> {
+    if partial.kind == PartialKind::Again {
+        return partial.argument.clone();
+    }
+    let sql = |column: &Option<String>| column.as_deref().and_then(|c| plan.input_sql(c));
+    let call = format!("{}({})", partial.kind.function()?, sql(&partial.argument)?);
+    Some(filtered(&call, [sql(&partial.filter), None]))
 }
 
 /// The columns of the state table that a merge writes.

@@ -10,6 +10,7 @@ fn expression(sql: &str, type_name: &str, collation: Option<&str>) -> Expression
         collation: collation.map(str::to_owned),
         equal: Some("OPERATOR(pg_catalog.=)".into()),
         hash: Hash::Function(format!("pg_catalog.hash_{type_name}")),
+        unbounded: type_name == "text",
     }
 }
 
@@ -57,12 +58,17 @@ fn names(plan: &Plan, changes: bool) -> Names {
 }
 
 fn appended(plan: &Plan, changes: bool) -> String {
-    merge_statement(plan, &names(plan, changes), &Source::Appended { table: "staging.t_p1" })
+    merge_statement(
+        plan,
+        &names(plan, changes),
+        &Source::Appended { table: "staging.t_p1", staging: "staging.t" },
+        true,
+    )
 }
 
 fn changed(plan: &Plan, changes: bool) -> String {
     let source = Source::Changed { changes: "staging.t_changes", replaced: "staging.t_replaced", staging: "staging.t" };
-    merge_statement(plan, &names(plan, changes), &source)
+    merge_statement(plan, &names(plan, changes), &source, true)
 }
 
 #[test]
@@ -75,21 +81,27 @@ fn a_chunk_is_merged_by_one_statement_that_reads_only_that_chunk() {
          delta AS (SELECT coalesce(pg_catalog.hash_text(k1, 1), 1) AS h, g.* FROM \
          (SELECT k1, count(*) AS rows, sum(x1) AS p1, count(x1) AS p2 FROM input GROUP BY k1) AS g), \
          merged AS MATERIALIZED (SELECT d.h, d.k1, coalesce(s.rows, 0) + d.rows AS rows, \
-         coalesce(s.p1 + d.p1, s.p1, d.p1) AS p1, coalesce(s.p2, 0) + d.p2 AS p2, s.tid FROM delta AS d \
-         LEFT JOIN LATERAL (SELECT t.ctid AS tid, t.rows, t.p1, t.p2 FROM \"staging\".\"stats_state\" AS t \
+         coalesce(s.p1 + d.p1, s.p1, d.p1) AS p1, coalesce(s.p2, 0) + d.p2 AS p2, s.tid, s.tab FROM delta AS d \
+         LEFT JOIN LATERAL (SELECT t.ctid AS tid, t.tableoid AS tab, t.rows, t.p1, t.p2 FROM \"staging\".\"stats_state\" AS t \
          WHERE t.h = d.h AND (t.k1 OPERATOR(pg_catalog.=) d.k1 OR t.k1 IS NOT DISTINCT FROM NULL AND \
          d.k1 IS NOT DISTINCT FROM NULL) LIMIT 1) AS s ON true), \
          changed AS (UPDATE \"staging\".\"stats_state\" AS t SET rows = m.rows, p1 = m.p1, p2 = m.p2, \
-         _chunk_no = $1::bigint FROM merged AS m WHERE t.ctid = m.tid) \
-         INSERT INTO \"staging\".\"stats_state\" (h, k1, rows, p1, p2, _chunk_no) \
-         SELECT h, k1, rows, p1, p2, $1::bigint FROM merged WHERE tid IS NULL"
+         _chunk_no = $1::bigint FROM merged AS m WHERE t.ctid = m.tid AND t.tableoid = m.tab \
+         RETURNING t.h, t.k1, t.rows, t.p1, t.p2), \
+         added AS (INSERT INTO \"staging\".\"stats_state\" (h, k1, rows, p1, p2, _chunk_no) \
+         SELECT h, k1, rows, p1, p2, $1::bigint FROM merged AS m WHERE m.tid IS NULL AND coalesce(pg_column_size(m.k1), 0) <= 2000 \
+         RETURNING h, k1, rows, p1, p2), \
+         added_long AS (INSERT INTO \"staging\".\"stats_long\" (h, k1, rows, p1, p2, _chunk_no) \
+         SELECT h, k1, rows, p1, p2, $1::bigint FROM merged AS m \
+         WHERE m.tid IS NULL AND NOT coalesce(pg_column_size(m.k1), 0) <= 2000 RETURNING h, k1, rows, p1, p2) \
+         SELECT count(*) FROM merged"
     );
 }
 
 #[test]
 fn the_first_fill_reads_all_rows_and_announces_none_of_them() {
     let plan = averages();
-    let fill = merge_statement(&plan, &names(&plan, true), &Source::All { staging: "staging.t" });
+    let fill = merge_statement(&plan, &names(&plan, true), &Source::All { staging: "staging.t" }, true);
     assert!(fill.contains("FROM staging.t WHERE (amount > 0))"));
     assert!(!fill.contains("stats_changes"));
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::encoding::Encoding;
 use crate::model::{Code, Error, Result};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,11 +23,22 @@ pub struct Dialect {
     pub null: String,
     /// A quoted field may hold line ends.
     pub multiline: bool,
+    /// What the file was written in; readers get it in UTF-8.
+    #[serde(skip)]
+    pub encoding: Encoding,
 }
 
 impl Default for Dialect {
     fn default() -> Self {
-        Dialect { header: true, delimiter: b',', quote: b'"', escape: b'"', null: String::new(), multiline: true }
+        Dialect {
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            escape: b'"',
+            null: String::new(),
+            multiline: true,
+            encoding: Encoding::default(),
+        }
     }
 }
 

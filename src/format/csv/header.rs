@@ -5,10 +5,8 @@
 
 use std::collections::HashMap;
 
+use crate::format::OWN_COLUMNS;
 use crate::model::{Code, Error, Result};
-
-/// Columns that the layers add beside a file's own.
-const OWN: [&str; 4] = ["_corrupt_record", "_file", "_row", "_raw"];
 
 pub(super) fn names(fields: Vec<String>) -> Result<Vec<String>> {
     let names: Vec<String> = fields
@@ -25,9 +23,9 @@ pub(super) fn names(fields: Vec<String>) -> Result<Vec<String>> {
                 .hint("Lines must end in LF or CR LF, and the file must be text in UTF-8."));
         }
         let key = name.to_lowercase();
-        if OWN.contains(&key.as_str()) {
+        if OWN_COLUMNS.contains(&key.as_str()) {
             return Err(Error::new(Code::Corrupt, format!("the CSV header holds the reserved name \"{name}\""))
-                .detail(format!("Reserved are {}.", OWN.join(", ")))
+                .detail(format!("Reserved are {}.", OWN_COLUMNS.join(", ")))
                 .hint("Have the producer rename the column."));
         }
         if let Some(first) = seen.insert(key, name) {

@@ -205,7 +205,7 @@ impl Reader {
         let bytes = &self.buffer[start..];
         let not_utf8 = || {
             Error::new(Code::Corrupt, "the CSV header is not valid UTF-8")
-                .hint("Have the producer write the file in UTF-8.")
+                .hint("Set option \"encoding\" to the one that the file is written in.")
         };
         spans
             .iter()
@@ -304,7 +304,7 @@ impl Reader {
                 continue;
             }
             let text = String::from_utf8_lossy(bytes);
-            raw.append_option((text.as_bytes() != bytes).then_some(bytes));
+            raw.append_option((text.as_bytes() != bytes).then(|| self.dialect.encoding.original(bytes)));
             corrupt.append_value(text);
         }
         (corrupt.finish(), raw.finish())

@@ -4,11 +4,17 @@
 //! both are NULL.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::format::OWN_COLUMNS;
+
+/// So many names are compared one with another.
+const FEW: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Malformed {
@@ -16,6 +22,8 @@ pub enum Malformed {
     NotJson { message: String },
     NotAnObject,
     Twice { name: String },
+    Reserved { name: String },
+    NulInName,
 }
 
 impl fmt::Display for Malformed {
@@ -24,6 +32,10 @@ impl fmt::Display for Malformed {
             Malformed::NotUtf8 { byte } => write!(f, "the record is not valid UTF-8 from byte {byte} on"),
             Malformed::NotJson { message } => write!(f, "the record is not valid JSON: {message}"),
             Malformed::NotAnObject => f.write_str("the record is no JSON object"),
+            Malformed::Reserved { name } => {
+                write!(f, "the record has a member \"{name}\", which is a name of the raw layer's own")
+            }
+            Malformed::NulInName => f.write_str("the name of a member holds a NUL character"),
             Malformed::Twice { name } => write!(f, "the record has two members \"{}\"", name.escape_debug()),
         }
     }
@@ -32,8 +44,28 @@ impl fmt::Display for Malformed {
 /// A name with its text, or with `None` for null.
 pub type Member<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
 
+/// Which members stay JSON as it is written, strings with their quotes: those that fill columns which hold JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Verbatim {
+    #[default]
+    None,
+    /// By name, upper and lower case being the same.
+    Named(Vec<String>),
+    All,
+}
+
+impl Verbatim {
+    fn holds(&self, name: &str) -> bool {
+        match self {
+            Verbatim::None => false,
+            Verbatim::Named(names) => names.iter().any(|own| own == name || own.to_lowercase() == name.to_lowercase()),
+            Verbatim::All => true,
+        }
+    }
+}
+
 /// The members of the object that `line` is, in its order.
-pub fn members(line: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
+pub fn members<'a>(line: &'a [u8], verbatim: &Verbatim) -> Result<Vec<Member<'a>>, Malformed> {
     let text = std::str::from_utf8(line).map_err(|e| Malformed::NotUtf8 { byte: e.valid_up_to() + 1 })?;
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
@@ -42,12 +74,33 @@ pub fn members(line: &[u8]) -> Result<Vec<Member<'_>>, Malformed> {
         });
     }
     let Members(members) = serde_json::from_str(text).map_err(|e| not_json(&e))?;
+    check_names(&members)?;
+    let text_of = |raw: &'a str, name: &str| match verbatim.holds(name) && raw != "null" {
+        true => Ok(Some(Cow::Borrowed(raw))),
+        false => self::text(raw).map_err(|e| not_json(&e)),
+    };
+    members.into_iter().map(|(name, raw)| text_of(raw, &name).map(|text| (name, text))).collect()
+}
+
+fn check_names(members: &[(Cow<'_, str>, &str)]) -> Result<(), Malformed> {
+    let mut seen = HashSet::new();
     for (i, (name, _)) in members.iter().enumerate() {
-        if members[..i].iter().any(|(other, _)| other == name) {
+        // Most records are small, and comparing few names is faster than hashing them.
+        let twice = match members.len() {
+            ..=FEW => members[..i].iter().any(|(other, _)| other == name),
+            _ => !seen.insert(name),
+        };
+        if twice {
             return Err(Malformed::Twice { name: name.to_string() });
         }
+        if name.starts_with('_') && OWN_COLUMNS.contains(&name.to_lowercase().as_str()) {
+            return Err(Malformed::Reserved { name: name.to_string() });
+        }
+        if name.contains('\0') {
+            return Err(Malformed::NulInName);
+        }
     }
-    Ok(members)
+    Ok(())
 }
 
 /// A record is one line, so its number says nothing.
@@ -60,7 +113,7 @@ fn not_json(e: &serde_json::Error) -> Malformed {
     Malformed::NotJson { message }
 }
 
-struct Members<'a>(Vec<Member<'a>>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -76,7 +129,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 let mut members = Vec::new();
                 while let Some(Name(name)) = map.next_key()? {
                     let value: &RawValue = map.next_value()?;
-                    members.push((name, text(value.get()).map_err(serde::de::Error::custom)?));
+                    members.push((name, value.get()));
                 }
                 Ok(Members(members))
             }
@@ -127,7 +180,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Vec<(String, Option<String>)> {
-        let members = members(line.as_bytes()).unwrap();
+        let members = members(line.as_bytes(), &Verbatim::None).unwrap();
         members.into_iter().map(|(name, text)| (name.into_owned(), text.map(Cow::into_owned))).collect()
     }
 
@@ -150,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_a_column_of_json_stays_as_it_is_written() {
+        let line = br#"{"Doc":"a\"b","n":"1","d2":null,"doc3":[1, 2]}"#;
+        let verbatim = Verbatim::Named(vec!["doc".into(), "d2".into(), "doc3".into()]);
+        let found: Vec<_> = members(line, &verbatim).unwrap().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(found, [Some(r#""a\"b""#.into()), Some("1".into()), None, Some("[1, 2]".into())]);
+    }
+
+    #[test]
     fn what_is_no_object_with_names_of_their_own_is_malformed_and_says_why() {
         for (line, said) in [
             (&b"[1]"[..], "no JSON object"),
@@ -160,9 +221,11 @@ mod tests {
             (b"{\"a\":1} {\"a\":2}", "not valid JSON: trailing characters at character 9"),
             (b"{\"a\":\"\xff\"}", "not valid UTF-8 from byte 7"),
             (b"{a:1}", "not valid JSON"),
+            (b"{\"_File\":1}", "name of the raw layer's own"),
+            (b"{\"a\\u0000\":1}", "NUL"),
             (b"{\"a\":NaN}", "not valid JSON"),
         ] {
-            let message = members(line).unwrap_err().to_string();
+            let message = members(line, &Verbatim::None).unwrap_err().to_string();
             assert!(message.contains(said), "{}: {message}", String::from_utf8_lossy(line));
         }
     }

@@ -148,7 +148,8 @@ impl Table {
                 continue;
             }
             let columns = wider.as_ref().unwrap_or(&self.columns);
-            wider = columns.with_added(schema).map_err(|e| self.locate(e))?.or(wider);
+            let zoneless = self.protocol.all_features().any(|feature| feature == "timestampNtz");
+            wider = columns.with_added(schema, zoneless).map_err(|e| self.locate(e))?.or(wider);
             last = Some(schema);
         }
         Ok(wider)

@@ -127,13 +127,29 @@ impl Table {
         partition_by: &[String],
         description: &str,
     ) -> Result<Table> {
-        Table::create_in(table_dir(location, credentials)?, schema, partition_by, description).await
+        Table::create_in(table_dir(location, credentials)?, schema, partition_by, description, false).await
     }
 
-    async fn create_in(dir: Dir, schema: SchemaRef, partition_by: &[String], description: &str) -> Result<Table> {
+    /// The same for a table that may be given timestamps without time zone later, which older readers do not know.
+    pub async fn create_open(
+        location: &Location,
+        credentials: &Credentials,
+        schema: SchemaRef,
+        description: &str,
+    ) -> Result<Table> {
+        Table::create_in(table_dir(location, credentials)?, schema, &[], description, true).await
+    }
+
+    async fn create_in(
+        dir: Dir,
+        schema: SchemaRef,
+        partition_by: &[String],
+        description: &str,
+        zoneless: bool,
+    ) -> Result<Table> {
         let columns = Columns::create(&schema, partition_by)?;
         if Table::open_in(dir.clone()).await?.is_none() {
-            let lines = creation(&columns, description)?;
+            let lines = creation(&columns, description, zoneless || columns.has_zoneless())?;
             dir.create_new(&entry_name(0), lines.finish()).await?;
         }
         // Whoever was first, the table is now what its log says.
@@ -368,9 +384,9 @@ fn open_error(error: &DeltaTableError, place: &str) -> Error {
     error
 }
 
-fn creation(columns: &Columns, description: &str) -> Result<Lines> {
+fn creation(columns: &Columns, description: &str, zoneless: bool) -> Result<Lines> {
     let now = Utc::now().timestamp_millis();
-    let features = columns.has_zoneless().then(|| vec!["timestampNtz".to_owned()]);
+    let features = zoneless.then(|| vec!["timestampNtz".to_owned()]);
     let (min_reader_version, min_writer_version) = if features.is_some() { (3, 7) } else { (1, 2) };
     let protocol = Protocol {
         min_reader_version,

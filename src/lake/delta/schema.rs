@@ -99,7 +99,8 @@ impl Columns {
     }
 
     /// The columns and those of `schema` that are missing, all of them nullable; None where none is missing.
-    pub fn with_added(&self, schema: &Schema) -> Result<Option<Columns>> {
+    /// `zoneless`: the table may have timestamps without time zone.
+    pub fn with_added(&self, schema: &Schema, zoneless: bool) -> Result<Option<Columns>> {
         let mut fields = self.fields.clone();
         let mut seen = HashSet::new();
         for field in schema.fields() {
@@ -110,7 +111,10 @@ impl Columns {
                 Some((_, own)) => check_fits(field, own)?,
                 None => {
                     let added = new_field(field, true, &fields)?;
-                    if is_zoneless(added.data_type()) && !self.fields.iter().any(|f| is_zoneless(f.data_type())) {
+                    if is_zoneless(added.data_type())
+                        && !zoneless
+                        && !self.fields.iter().any(|f| is_zoneless(f.data_type()))
+                    {
                         return Err(Error::new(
                             Code::Unsupported,
                             format!(
@@ -303,15 +307,17 @@ mod tests {
         let table = columns(&["a"]);
         let more =
             Schema::new(vec![Field::new("a", ArrowType::LargeUtf8, false), Field::new("b c", ArrowType::Int64, false)]);
-        let wider = table.with_added(&more).unwrap().unwrap();
+        let wider = table.with_added(&more, false).unwrap().unwrap();
         assert_eq!(names(&wider.stored), ["a", "b_c"]);
         assert!(wider.schema.field(1).is_nullable());
-        assert!(table.with_added(&Schema::new(vec![Field::new("a", ArrowType::Utf8View, true)])).unwrap().is_none());
-        let error = table.with_added(&Schema::new(vec![Field::new("a", ArrowType::Int64, true)])).unwrap_err();
+        assert!(
+            table.with_added(&Schema::new(vec![Field::new("a", ArrowType::Utf8View, true)]), false).unwrap().is_none()
+        );
+        let error = table.with_added(&Schema::new(vec![Field::new("a", ArrowType::Int64, true)]), false).unwrap_err();
         assert_eq!(error.code, Code::Mismatch);
         assert!(error.message.contains("\"a\""), "{error}");
         let nanos = Field::new("t", ArrowType::Timestamp(TimeUnit::Nanosecond, None), true);
-        assert_eq!(table.with_added(&Schema::new(vec![nanos])).unwrap_err().code, Code::Unsupported);
+        assert_eq!(table.with_added(&Schema::new(vec![nanos]), false).unwrap_err().code, Code::Unsupported);
     }
 
     #[test]

@@ -467,8 +467,8 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
 /// The life of a table in the directory that `dir` gives anew each time.
 async fn lives_in(dir: impl Fn() -> Dir) {
     assert!(Table::open_in(dir()).await.unwrap().is_none());
-    let mut one = Table::create_in(dir(), schema(), &[], "").await.unwrap();
-    let mut two = Table::create_in(dir(), schema(), &[], "").await.unwrap();
+    let mut one = Table::create_in(dir(), schema(), &[], "", false).await.unwrap();
+    let mut two = Table::create_in(dir(), schema(), &[], "", false).await.unwrap();
     assert_eq!(one.id(), two.id());
     one.append(vec![rows(0..5)], commit("app", 1)).await.unwrap();
     assert_eq!(two.append(vec![rows(0..5)], commit("app", 1)).await.unwrap_err().code, Code::Conflict);

@@ -63,7 +63,8 @@ impl Staging {
             let collation = collation(type_oid, collation_oid, &sql)?;
             let type_name = type_name(type_oid, pg_sys::exprTypmod(node))?;
             let (equal, hash) = equality(type_oid)?;
-            Ok(Expression { sql, type_name, collation, equal, hash })
+            let unbounded = pg_sys::get_typlen(type_oid) < 0;
+            Ok(Expression { sql, type_name, collation, equal, hash, unbounded })
         }
     }
 

@@ -22,6 +22,10 @@ pub struct Substituted {
     keys: usize,
 }
 
+/// Aggregates whose result has digits of its own. Of equal keys or extremes any may be shown.
+const EXACT: [&str; 9] =
+    ["count", "sum", "avg", "variance", "var_samp", "var_pop", "stddev", "stddev_samp", "stddev_pop"];
+
 struct Walk<'a> {
     keys: &'a [*mut pg_sys::Node],
     calls: Vec<*mut pg_sys::Aggref>,
@@ -84,14 +88,14 @@ impl Substituted {
         }
     }
 
-    /// True where the expression uses counts, sums and averages only. Of equal keys or extremes any may be shown.
+    /// True where the expression uses such aggregates only.
     pub unsafe fn shows_sums_alone(&self, node: *mut pg_sys::Node) -> bool {
         unsafe {
             let columns = pg_sys::pull_var_clause(node, 0);
             PgList::<pg_sys::Var>::from_pg(columns).iter_ptr().all(|var| {
                 let call = ((*var).varattno as usize).checked_sub(self.keys + 1).and_then(|i| self.calls.get(i));
                 let name = call.map(|&call| deparse::text(pg_sys::get_func_name((*call).aggfnoid)));
-                matches!(name, Some(Ok(name)) if matches!(name.as_str(), "count" | "sum" | "avg"))
+                matches!(name, Some(Ok(name)) if EXACT.contains(&name.as_str()))
             })
         }
     }
@@ -112,6 +116,39 @@ impl Substituted {
             table.inFromCl = true;
             Ok(table.into_pg())
         }
+    }
+}
+
+struct Visit<'a> {
+    each: &'a mut dyn FnMut(*mut pg_sys::Aggref) -> Result<()>,
+    outcome: Result<()>,
+}
+
+/// Shows each aggregate of the query, which may be changed in place.
+pub unsafe fn each_call(
+    query: *mut pg_sys::Query,
+    mut each: impl FnMut(*mut pg_sys::Aggref) -> Result<()>,
+) -> Result<()> {
+    let mut visit = Visit { each: &mut each, outcome: Ok(()) };
+    unsafe {
+        let context = (&raw mut visit).cast();
+        let _ = visit_calls((*query).targetList.cast(), context) || visit_calls((*query).havingQual, context);
+    }
+    visit.outcome
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn visit_calls(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    unsafe {
+        if node.is_null() {
+            return false;
+        }
+        if (*node).type_ == pg_sys::NodeTag::T_Aggref {
+            let visit = &mut *context.cast::<Visit>();
+            visit.outcome = (visit.each)(node.cast());
+            return visit.outcome.is_err();
+        }
+        pg_sys::expression_tree_walker(node, Some(visit_calls), context)
     }
 }
 

@@ -23,6 +23,8 @@ const OF_FILES: &[&str] = &[
     "max_files_per_chunk",
     "on_replaced",
     "order",
+    "compression",
+    "encoding",
     "header",
     "delimiter",
     "quote",

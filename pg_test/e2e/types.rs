@@ -1,0 +1,84 @@
+//! The table of types in `docs/types.md` is what happens: from Parquet files to columns, and back to Delta tables.
+
+use crate::retail;
+use crate::server::{Preload, Server, note, url};
+use crate::sql::quote;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+const DOCUMENT: &str = include_str!("../../docs/types.md");
+
+fn python() -> Option<String> {
+    let python = std::env::var("MILLRACE_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has_deltalake = Command::new(&python).args(["-c", "import deltalake, pyarrow"]).output().ok()?.status.success();
+    has_deltalake.then_some(python)
+}
+
+fn ask(python: &str, question: &str, place: &Path) -> Vec<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/parquet_types.py");
+    let output = Command::new(python).args([script, question]).arg(place).output().unwrap();
+    assert!(output.status.success(), "{question} of {place:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
+}
+
+/// The rows of the document's table of this heading: the text of each cell, without its marks.
+fn documented(heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = DOCUMENT.split_once(&format!("## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    section.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
+}
+
+#[test]
+fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps_its_values() {
+    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("types");
+    let (landing, lake) = (server.create_dir("types_landing"), server.create_dir("types_lake"));
+    // A line for each column: its name, its type, and its values as Postgres should show them.
+    let written = ask(&python, "write", &landing.join("all.parquet"));
+    let place = quote(&url(&landing));
+    let found: BTreeMap<String, String> = session
+        .rows(&format!("SELECT column_name, data_type FROM millrace.describe({place})"))
+        .into_iter()
+        .map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap()))
+        .collect();
+    let table = documented("From Parquet and Delta to Postgres");
+    assert_eq!(table.len(), written.len(), "each documented type is written and each written one is documented");
+    for line in &written {
+        let parts: Vec<&str> = line.split('\t').collect();
+        let row = table.iter().find(|row| row[0] == parts[1]).unwrap_or_else(|| panic!("not documented: {line}"));
+        assert_eq!(found[parts[0]], row[2], "{line}");
+    }
+
+    for raw in [false, true] {
+        let name = format!("types_{raw}");
+        let raw = if raw { quote(&url(&lake.join("raw"))) } else { "NULL".into() };
+        session.execute(&format!(
+            "SELECT millrace.create_pipeline('{name}', source => {place}, raw => {raw}, semi_processed => {}, every => NULL)",
+            quote(&url(&lake.join(format!("clean_{name}"))))
+        ));
+        session.execute(&format!("CALL millrace.run('{name}')"));
+        assert_eq!(session.lines(&format!("SELECT raw, reasons FROM staging.{name}_rejects")), [""; 0], "{name}");
+        for line in &written {
+            let parts: Vec<&str> = line.split('\t').collect();
+            let shown = session.value(&format!(
+                "SELECT string_agg(coalesce({}::text, 'NULL'), '~' ORDER BY _row_no) FROM staging.{name}",
+                parts[0]
+            ));
+            assert_eq!(shown, parts[2..].join("~").replace("\\n", "\n"), "{line}");
+        }
+        retail::assert_verified(&mut session, &name);
+    }
+    // What another reader finds in the clean layer has the types that the document says.
+    let clean: BTreeMap<String, String> = ask(&python, "schema", &lake.join("clean_types_true"))
+        .iter()
+        .map(|line| line.split_once('\t').map(|(name, data_type)| (name.to_string(), data_type.to_string())).unwrap())
+        .collect();
+    let back = documented("From Postgres to Delta");
+    for (name, postgres) in &found {
+        let kind = back.iter().find(|row| &row[0] == postgres || (row[0] == "anything else")).unwrap();
+        assert_eq!(clean[name], kind[1], "{name} {postgres}");
+    }
+}
