@@ -23,6 +23,7 @@ mod discovery;
 mod expectations;
 mod formats;
 mod invoices;
+mod keyed;
 mod lake;
 mod lifecycle;
 mod limits;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::catalog::expectations::Outcome;
+use crate::catalog::keyed::OP;
 use crate::convert::Reason;
 use crate::model::expectation::{Expectation, OnViolation, Rules};
 use crate::model::pipeline::Pipeline;
@@ -21,10 +22,17 @@ const SHOWN: usize = 200;
 const HINT: &str = "Mend the source or the rule and call millrace.resume, or let this chunk through, its bad rows rejected, \
                     with millrace.accept_chunk.";
 
-/// What COPY shall keep.
-pub fn filter(rules: &Rules) -> Option<Filter> {
+/// What COPY shall keep. A row that takes a key away is not judged: what it takes away was.
+pub fn filter(rules: &Rules, with_op: bool, delete_when: Option<&str>) -> Option<Filter> {
     let kept = rules.mask(OnViolation::Warn);
-    rules.condition().map(|condition| Filter { condition, kept })
+    let mut condition = rules.condition()?;
+    if let Some(delete_when) = delete_when {
+        condition = format!("({delete_when}) OR ({condition})");
+    }
+    if with_op {
+        condition = format!("{OP} = 'delete' OR ({condition})");
+    }
+    Some(Filter { condition, kept })
 }
 
 /// What the rules found in one chunk.
