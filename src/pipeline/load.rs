@@ -241,7 +241,7 @@ enum Into {
     /// Into the staging table, or the partition of it that this is.
     Appended(Relation),
     Merged {
-        keyed: Keyed,
+        keyed: Box<Keyed>,
         changes: Vec<i64>,
     },
 }
