@@ -246,6 +246,25 @@ fn a_requeued_row_whose_key_has_a_newer_one_by_now_is_a_duplicate() {
 }
 
 #[test]
+fn aggregates_over_a_keyed_pipeline_equal_their_query_after_every_chunk() {
+    let options = r#"{"primary_key": "id", "order_by": "at", "delete_when": "op = ''D''"}"#;
+    let mut case = case("keyed_aggregate", COLUMNS, options);
+    let query = "SELECT v, count(*) AS n, sum(at) AS total, min(id) AS first, max(at) AS last, count(DISTINCT op) AS ops FROM staging.p GROUP BY v";
+    case.land("0.csv", "1,1,a,I\n2,2,a,I\n3,3,b,I\n");
+    case.session.execute(&format!("SELECT millrace.create_aggregate('p', 'by_v', $${query}$$)"));
+    for (file, lines) in [
+        ("1.csv", "1,2,b,I\n4,1,a,I\n5,5,c,I\n"),
+        ("2.csv", "3,4,b,D\n5,6,,D\n2,3,a,U\n2,1,z,I\n"),
+        ("3.csv", "1,9,a,I\n1,9,c,I\n2,9,,D\n4,9,,D\n"),
+    ] {
+        case.land(file, lines);
+        retail::assert_view_is_recompute(&mut case.session, "staging.by_v", query);
+        case.verified();
+    }
+    assert_eq!(case.session.lines("SELECT v, n, total, first, last FROM staging.by_v"), ["c|1|9|1|9"]);
+}
+
+#[test]
 fn the_published_layer_of_a_keyed_pipeline_is_its_changes() {
     let server = Server::shared(Preload::No);
     let mut session = server.create_database("keyed_layer");

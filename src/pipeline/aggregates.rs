@@ -111,11 +111,6 @@ fn by_look_up() -> Result<Scope> {
 
 /// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer.
 pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str>) -> Result<()> {
-    if pipeline.is_keyed() {
-        return Err(Error::new(Code::Unsupported, "an aggregate over a pipeline with a primary_key is not supported")
-            .detail(format!("Pipeline \"{}\" updates rows.", pipeline.name))
-            .hint("Query the staging table, or aggregate in a view over it."));
-    }
     let staging = scope::owner(pipeline, || relation::by_oid(Oid::from(pipeline.staging)))?
         .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
     let (schema, relation_name) = match name.split_once('.') {
