@@ -220,6 +220,7 @@ fn what_the_table_refuses_is_a_reject_and_the_other_rows_are_merged() {
     assert_eq!(case.session.lines(rejects), ["2,100,a,|23514", "3,1,c,|23503", "7,2,b,|23000"]);
     assert_eq!(case.counts(), ["2|3|0|1"]);
     case.verified();
+    case.session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"order_by": "AT"}')"#);
     case.session.execute("INSERT INTO kind VALUES ('c'); DROP TRIGGER no_seven ON staging.p");
     case.land("2.csv", "3,5,a,\n");
     assert_eq!(

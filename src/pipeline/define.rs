@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys::Oid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
 use crate::lake::delta::Table;
@@ -304,9 +304,11 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
                 }
             }
             // Checked as given as well, so that an unknown key set to null is refused too.
-            let given: serde_json::Map<String, Value> =
+            let mut given: serde_json::Map<String, Value> =
                 changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
             let given_keys = Value::Object(given.clone());
+            // Some options have a meaning with a key alone.
+            given.entry("primary_key").or_insert_with(|| json!(pipeline.options.primary_key));
             Options::parse(&Value::Object(given))?;
             let mut options = Options::parse(&all)?;
             check_key(&pipeline, &mut options)?;
