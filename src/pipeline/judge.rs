@@ -106,14 +106,15 @@ fn reason(rule: &Expectation, piece: &Piece, row: usize) -> Reason {
     }
 }
 
-/// A condition that raises an error for row after row.
+/// A condition that raises an error for row after row is wrong, and no file is to blame.
 pub fn mostly_raises(rule: &Expectation, e: &Error, most: usize) -> Error {
+    let sqlstate = String::from_utf8_lossy(&e.code.sqlstate()).into_owned();
     Error::new(
-        e.code,
+        Code::Stopped,
         format!("expectation \"{}\" raises an error for more than {most} rows: {}", rule.name, e.message),
     )
-    .detail(format!("Its condition is: {}. Nothing of the chunk is loaded.", rule.condition))
-    .hint("Change it with millrace.alter_expectation so that it gives true, false or NULL for every row.")
+    .detail(format!("Its condition is: {}; the error's SQLSTATE is {sqlstate}. Nothing of the chunk is loaded.", rule.condition))
+    .hint("Change it with millrace.alter_expectation so that it gives true, false or NULL for every row; then millrace.resume.")
 }
 
 /// Raises if the chunk must not go in.
