@@ -24,8 +24,8 @@ pub struct Beside {
     pub incoming: Oid,
 }
 
-/// Makes the three tables beside a staging table.
-pub fn create_beside(staging: &Relation) -> Result<Beside> {
+/// Makes the three tables beside a staging table; `width`: chunks a partition.
+pub fn create_beside(staging: &Relation, width: i64) -> Result<Beside> {
     let parent = staging.qualified();
     let mut made = Vec::new();
     for suffix in ["_changes", "_replaced", "_incoming"] {
@@ -59,8 +59,8 @@ pub fn create_beside(staging: &Relation) -> Result<Beside> {
         relation::by_name(&staging.schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))
     };
     let (changes, replaced, incoming) = (find(&made[0].0)?, find(&made[1].0)?, find(&made[2].0)?);
-    staging::target(&changes, 1)?;
-    staging::target(&replaced, 1)?;
+    staging::target(&changes, 1, width)?;
+    staging::target(&replaced, 1, width)?;
     Ok(Beside { changes: Oid::from(changes.oid), replaced: Oid::from(replaced.oid), incoming: Oid::from(incoming.oid) })
 }
 
@@ -322,19 +322,20 @@ pub struct Recount {
     pub unexplained: i64,
 }
 
-pub fn recount(staging: &Relation, changes: &Relation, replaced: &Relation) -> Result<Option<Recount>> {
+/// Of the chunks from `kept_from` on, where what was before is gone.
+pub fn recount(staging: &Relation, changes: &Relation, replaced: &Relation, kept_from: i64) -> Result<Option<Recount>> {
     let (staging, changes, replaced) = (staging.qualified(), changes.qualified(), replaced.qualified());
     Ok(spi::read(
         &format!(
             "SELECT (SELECT count(*) FROM {staging}) AS keys,
                     (SELECT COALESCE(sum(CASE {OP} WHEN 'insert' THEN 1 WHEN 'delete' THEN -1 ELSE 0 END), 0)::bigint FROM {changes}) AS keys_by_changes,
-                    (SELECT count(*) FROM {changes} WHERE {OP} = 'update') AS updates,
-                    (SELECT count(*) FROM {replaced}) AS replaced,
+                    (SELECT count(*) FROM {changes} WHERE {OP} = 'update' AND {CHUNK_NO} >= $1) AS updates,
+                    (SELECT count(*) FROM {replaced} WHERE {CHUNK_NO} >= $1) AS replaced,
                     (SELECT count(*) FROM {staging} AS s
-                      WHERE NOT EXISTS (SELECT FROM {changes} AS c
+                      WHERE s.{CHUNK_NO} >= $1 AND NOT EXISTS (SELECT FROM {changes} AS c
                                          WHERE c.{CHUNK_NO} = s.{CHUNK_NO} AND c.{ROW_NO} = s.{ROW_NO} AND c.{OP} <> 'delete')) AS unexplained"
         ),
-        vec![],
+        vec![kept_from.into()],
     )?
     .pop())
 }
