@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::Result;
-use crate::pg::spi;
+use crate::pg::{spi, waiters};
 
 pub struct Sealed<'a> {
     pub pipeline_id: i32,
@@ -46,8 +46,9 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Tells listeners, at commit, that a chunk is there. Only a hint.
+/// Tells listeners and waiting consumers, at commit, that a chunk is there. Only a hint.
 pub fn announce(channel: &str, chunk_no: i64) -> Result<()> {
+    waiters::wake_at_commit();
     spi::execute("SELECT pg_catalog.pg_notify($1, $2)", vec![channel.into(), chunk_no.to_string().into()])?;
     Ok(())
 }
