@@ -28,6 +28,7 @@ mod lake;
 mod lifecycle;
 mod limits;
 mod look;
+mod model;
 mod outsider;
 mod requeue;
 mod retail;
