@@ -13,3 +13,6 @@ for script in create answer poison streams admin pool keyed split consume reject
 done
 psql -qX -o /dev/null -v ON_ERROR_STOP=1 -v steps="${MODEL_STEPS:-3000}" ${MODEL_SEED:+-v seed="$MODEL_SEED"} -f "$here/model.sql"
 dropdb "$PGDATABASE"
+unset PGDATABASE
+"$here/pgbouncer.sh"
+"$here/examples.sh"

@@ -1,6 +1,6 @@
 //! Consumers over real sessions: order, leases, takeover, stale tokens, failures and their return.
 
-use crate::server::{Preload, Server, land, url};
+use crate::server::{Preload, Server, land, url, wait_until};
 use crate::sql::{Session, quote};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -195,4 +195,45 @@ fn a_sealed_chunk_is_announced_by_notify() {
     stream.add(1, 1);
     let heard = stream.session.notifications(Duration::from_secs(5));
     assert_eq!(heard.iter().filter(|channel| *channel == "millrace_s").count(), 1, "{heard:?}");
+}
+
+#[test]
+fn a_worker_that_waits_is_woken_by_the_commit_of_a_chunk() {
+    for (preload, database) in [(Preload::Yes, "wait_preloaded"), (Preload::No, "wait_alone")] {
+        let server = Server::shared(preload);
+        let mut session = server.create_database(database);
+        let landing = server.create_dir(&format!("{database}_landing"));
+        session.execute(&format!(
+            "CREATE SCHEMA staging;
+             SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL);
+             SELECT millrace.create_consumer('s', 'c'); SELECT millrace.create_consumer('s', 'd')",
+            url(&landing)
+        ));
+        let mut first = server.session(database);
+        let mut second = server.session(database);
+        std::thread::scope(|threads| {
+            let by_function = threads.spawn(move || {
+                first.value("SELECT clock_timestamp() - sealed_at < '5 s' FROM millrace.next_chunk('s', 'c', wait => '1 minute')")
+            });
+            let by_procedure = threads.spawn(move || {
+                second.execute("CALL millrace.wait_for_chunk('s', 'd', '1 minute')");
+                second.value("SELECT clock_timestamp() - sealed_at < '5 s' FROM millrace.next_chunk('s', 'd')")
+            });
+            let waiting =
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND datname = current_database()";
+            wait_until("both wait", Duration::from_secs(30), || session.number(waiting) == 2);
+            // What the procedure holds while it waits: nothing that vacuum has to mind.
+            let held = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND datname = current_database() AND backend_xmin IS NOT NULL";
+            wait_until("no snapshot is held", Duration::from_secs(30), || session.number(held) == 0);
+            land(&landing, "1.csv", b"id\n1\n");
+            session.execute("CALL millrace.run('s')");
+            assert_eq!(by_function.join().unwrap(), "t");
+            assert_eq!(by_procedure.join().unwrap(), "t");
+        });
+        session.raises("BEGIN; CALL millrace.wait_for_chunk('s', 'c')", "25001");
+        session.execute("ROLLBACK");
+        session.execute("SET statement_timeout = '300 ms'");
+        session.raises("CALL millrace.wait_for_chunk('s', 'd', '1 hour')", "57014");
+        session.raises("SELECT * FROM millrace.next_chunk('s', 'd', wait => '1 minute')", "57014");
+    }
 }

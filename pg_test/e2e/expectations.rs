@@ -244,12 +244,14 @@ fn a_condition_that_raises_an_error_for_most_rows_fails_the_chunk_cleanly() {
     case.add("share", "100 / id > 1", "");
     let lines: String = (0..1_500).map(|i| format!("0,{i},a\n")).collect();
     land(&case.landing, "1.csv", format!("id,amount,kind\n{lines}").as_bytes());
-    let error = case.session.refused("CALL millrace.run('p')", "22012");
+    let error = case.session.refused("CALL millrace.run('p')", "23514");
     assert!(error.message().contains("\"share\""), "{}", error.message());
     assert_eq!(case.session.number("SELECT count(*) FROM staging.p"), 0);
     case.session.execute(
         "SELECT millrace.alter_expectation('p', 'share', condition => '100 / nullif(id, 0) > 1', null_passes => true)",
     );
+    assert_eq!(case.state(), "stopped");
+    case.session.execute("SELECT millrace.resume('p')");
     case.run();
     assert_eq!(case.session.number("SELECT count(*) FROM staging.p"), 1_500);
     case.verified();

@@ -18,7 +18,10 @@ CREATE TABLE millrace.pipeline (
     state          text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'stopped')),
     state_reason   text,
     ledger_epoch   integer NOT NULL DEFAULT 0,   -- grows when somebody changes the ledger by hand: what workers know of it is then stale
-    created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+    created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    changes        regclass,                     -- of a keyed pipeline (option primary_key): each chunk's changes,
+    replaced       regclass,                     -- the old images of the rows that they updated,
+    incoming       regclass                      -- and where a chunk's rows wait to be merged; empty between chunks
 );
 
 -- One row a pipeline; locked FOR UPDATE by whoever seals a chunk, to commit. Kept narrow and HOT.
@@ -50,12 +53,13 @@ CREATE TABLE millrace.chunk (
     duration       interval NOT NULL,
     source         jsonb NOT NULL,               -- {"raw_version": n, "files": [{"path", "etag", "size", "first_row_no", "first_record", "records"}]}
     dropped_count  bigint NOT NULL DEFAULT 0,    -- rows that expectations left out
-    requeued_count bigint NOT NULL DEFAULT 0,    -- of the rows, those that had been rejects
+    requeued_count bigint NOT NULL DEFAULT 0,    -- of the rows and duplicates, those that had been rejects
     timings        jsonb NOT NULL DEFAULT '{}',  -- milliseconds: listing, reading, landing, loading; lag: from the oldest file's last change to the seal
     rows_total     bigint NOT NULL DEFAULT 0,    -- of this chunk and all before: what was loaded in any span is one subtraction
     rejects_total  bigint NOT NULL DEFAULT 0,
     bytes_total    bigint NOT NULL DEFAULT 0,
     generation     integer NOT NULL DEFAULT 0,   -- 0: as it landed; else the number of the backfill that brought it
+    duplicate_count bigint NOT NULL DEFAULT 0,   -- good rows that changed nothing: another row of their key stays
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 
@@ -73,6 +77,7 @@ CREATE TABLE millrace.file (
     rows           bigint NOT NULL DEFAULT 0,
     rejects        bigint NOT NULL DEFAULT 0,
     dropped        bigint NOT NULL DEFAULT 0,    -- left out by expectations
+    duplicates     bigint NOT NULL DEFAULT 0,    -- good rows that changed nothing: another row of their key stays
     attempts       integer NOT NULL DEFAULT 0,
     error          text,
     retry_at       timestamptz,

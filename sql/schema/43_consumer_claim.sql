@@ -297,6 +297,12 @@ COMMENT ON FUNCTION millrace._claim(millrace.consumer, text, text, interval) IS
     'Internal. Leases the next chunk of an ordered consumer to worker "me", if it may have one; d is NULL if not, and halted true if that is because the chunk turned out to be poison. "seen" is the consumer as read without a lock.';
 REVOKE ALL ON FUNCTION millrace._claim(millrace.consumer, text, text, interval) FROM PUBLIC;
 
+CREATE FUNCTION millrace._nap(most integer) RETURNS void
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'nap_wrapper';
+COMMENT ON FUNCTION millrace._nap(integer) IS
+    'Internal. Sleeps until a chunk is committed in this database, at most so many milliseconds; at most 20 where the library is not preloaded.';
+REVOKE ALL ON FUNCTION millrace._nap(integer) FROM PUBLIC;
+
 CREATE FUNCTION millrace._refuse_halted(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -387,7 +393,8 @@ BEGIN
             END IF;
         END IF;
         EXIT WHEN give_up IS NULL OR pg_catalog.clock_timestamp() >= give_up;
-        PERFORM pg_catalog.pg_sleep(0.02);
+        -- Where all is done, the commit of a chunk wakes us. What else may come, others' acks and retries, is asked for often.
+        PERFORM millrace._nap(CASE WHEN c.acked_through >= (SELECT p.head FROM millrace.position p WHERE p.pipeline_id = c.pipeline_id) THEN 250 ELSE 20 END);
     END LOOP;
 END
 $$;
@@ -396,7 +403,7 @@ COMMENT ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) IS
 stream, consumer: which cursor.
 worker: who asks; asking again it gets the same chunk and token, with the lease renewed. NULL: this session. Clients behind a connection pool share sessions and must pass one.
 lease: how long this worker may take; NULL: as the consumer says.
-wait: how long to wait for a chunk, at most 1 minute; NULL: not at all. A transaction of level REPEATABLE READ waits in vain.
+wait: how long to wait for a chunk, at most 1 minute; NULL: not at all. It holds a snapshot meanwhile, which holds back vacuum; CALL millrace.wait_for_chunk(stream, consumer, wait) before it holds none. A transaction of level REPEATABLE READ waits in vain.
 Returns chunk_no; token (for ack, nack, extend, release, split); epoch (fencing token for outside systems); attempt (1 = first); redelivered (it was handed out before); row_count (of the whole chunk); sealed_at; lease_until;
 slot (of a keyed consumer); first_row_no and last_row_no (of a chunk that was split: this part alone). With a slot or a part, read the rows with chunk_rows(of, chunk_no, stream, consumer, token), which gives no others.
 Commit the claim before long work, and read the chunk''s rows in a later statement or with millrace.chunk_rows: the statement that calls next_chunk may be too old to see them.
@@ -404,3 +411,50 @@ Raises MR003 if the consumer has expired, MR004 if it is halted, 42704 if there 
 REVOKE ALL ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) TO millrace_consumer, millrace_admin;
 
+
+CREATE FUNCTION millrace.has_chunk(stream text, consumer text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    c millrace.consumer;
+    k millrace.consumer;
+BEGIN
+    SELECT n.* INTO c FROM millrace.consumer n
+    WHERE n.stream = has_chunk.stream AND n.name = has_chunk.consumer AND n.state <> 'dropped' AND n.parent_id IS NULL;
+    IF NOT FOUND THEN
+        PERFORM millrace._no_such_consumer(stream, consumer);
+    END IF;
+    PERFORM millrace._may_consume(c);
+    IF c.state = 'paused' THEN
+        RETURN false;
+    END IF;
+    FOR k IN SELECT n.* FROM millrace._cursors(c) n LOOP
+        -- Of these next_chunk has something to say, too.
+        IF k.state IN ('halted', 'expired') THEN
+            RETURN true;
+        ELSIF k.mode = 'pool' THEN
+            IF (millrace._pool_choice(k, '', '{}')).action IS NOT NULL THEN
+                RETURN true;
+            END IF;
+        ELSIF (millrace._ordered_choice(k, '')).action IS NOT NULL THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN c.auto_drop AND c.until_chunk <= (SELECT p.head FROM millrace.position p WHERE p.pipeline_id = c.pipeline_id);
+END
+$$;
+COMMENT ON FUNCTION millrace.has_chunk(text, text) IS
+'Whether next_chunk would have something for a new worker now: a chunk, or an error to raise. Another worker may be faster.
+stream, consumer: which cursor.';
+REVOKE ALL ON FUNCTION millrace.has_chunk(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION millrace.has_chunk(text, text) TO millrace_consumer, millrace_admin;
+
+CREATE PROCEDURE millrace.wait_for_chunk(stream text, consumer text, wait interval DEFAULT '30 seconds')
+LANGUAGE c AS 'MODULE_PATHNAME', 'wait_for_chunk_wrapper';
+COMMENT ON PROCEDURE millrace.wait_for_chunk(text, text, interval) IS
+'Returns once next_chunk has something for a consumer, at the commit of a chunk or when a retry is due, or after so long. Holds no snapshot while it waits, so that it may wait for hours; not inside a transaction block.
+stream, consumer: which cursor. wait: how long at most.';
+REVOKE ALL ON PROCEDURE millrace.wait_for_chunk(text, text, interval) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE millrace.wait_for_chunk(text, text, interval) TO millrace_consumer, millrace_admin;

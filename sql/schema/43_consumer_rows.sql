@@ -61,6 +61,7 @@ DECLARE
     kind  constant pg_catalog.regtype := pg_catalog.pg_typeof(of);
     rows  text;
     part  record;
+    keyed record;
 BEGIN
     IF chunk_no IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed', MESSAGE = 'argument "chunk_no" must not be null';
@@ -79,6 +80,15 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
             MESSAGE = pg_catalog.format('type %s is not the row of a table or view with a column "_chunk_no"', kind),
             HINT = 'Pass a null of the table''s row type, as in millrace.chunk_rows(NULL::staging.transactions, 42).';
+    END IF;
+    -- Its rows of a chunk are those that no later chunk has changed: not what the chunk was.
+    SELECT p.staging, p.changes INTO keyed FROM millrace.pipelines p
+    JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(p.staging)
+    WHERE p.changes IS NOT NULL AND r.reltype OPERATOR(pg_catalog.=) kind::pg_catalog.oid;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = pg_catalog.format('the chunks of a pipeline with a primary_key are not read from its staging table %s', keyed.staging),
+            HINT = pg_catalog.format('Its changes are in %1$s, with _op: millrace.chunk_rows(NULL::%1$s, %2$s).', keyed.changes, chunk_no);
     END IF;
     IF stream IS NOT NULL THEN
         part := millrace.delivery_part(stream, consumer, chunk_no, token);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::Result;
-use crate::pg::spi;
+use crate::pg::{spi, waiters};
 
 pub struct Sealed<'a> {
     pub pipeline_id: i32,
@@ -12,6 +12,7 @@ pub struct Sealed<'a> {
     pub rejects: i64,
     pub dropped: i64,
     pub requeued: i64,
+    pub duplicates: i64,
     pub bytes: i64,
     pub duration_ms: i64,
     pub source: &'a Value,
@@ -22,9 +23,10 @@ pub struct Sealed<'a> {
 pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     spi::execute(
         "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source,
-                                     dropped_count, requeued_count, timings, rows_total, rejects_total, bytes_total)
+                                     dropped_count, requeued_count, timings, rows_total, rejects_total, bytes_total, duplicate_count)
          SELECT $1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb,
-                $8, $9, $10::jsonb, coalesce(last.rows_total, 0) + $3, coalesce(last.rejects_total, 0) + $4, coalesce(last.bytes_total, 0) + $5
+                $8, $9, $10::jsonb, coalesce(last.rows_total, 0) + $3, coalesce(last.rejects_total, 0) + $4, coalesce(last.bytes_total, 0) + $5,
+                $11
            FROM (SELECT) AS one
            LEFT JOIN millrace.chunk last ON last.pipeline_id = $1 AND last.chunk_no = $2 - 1",
         vec![
@@ -38,13 +40,15 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.dropped.into(),
             chunk.requeued.into(),
             chunk.timings.to_string().into(),
+            chunk.duplicates.into(),
         ],
     )?;
     Ok(())
 }
 
-/// Tells listeners, at commit, that a chunk is there. Only a hint.
+/// Tells listeners and waiting consumers, at commit, that a chunk is there. Only a hint.
 pub fn announce(channel: &str, chunk_no: i64) -> Result<()> {
+    waiters::wake_at_commit();
     spi::execute("SELECT pg_catalog.pg_notify($1, $2)", vec![channel.into(), chunk_no.to_string().into()])?;
     Ok(())
 }

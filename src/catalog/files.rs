@@ -55,6 +55,7 @@ pub struct Loaded {
     pub rows: i64,
     pub rejects: i64,
     pub dropped: i64,
+    pub duplicates: i64,
     pub done: bool,
 }
 
@@ -64,20 +65,20 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
     let numbers = |f: fn(&Loaded) -> Option<i64>| files.iter().map(f).collect::<Vec<_>>();
     spi::execute(
         "INSERT INTO millrace.file AS f
-            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, updated_at)
-         SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects, dropped,
+            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, duplicates, updated_at)
+         SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects, dropped, duplicates,
                 pg_catalog.clock_timestamp()
            FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::bigint[]),
                            pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::bigint[]),
                            pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::bigint[]),
-                           pg_catalog.unnest($12::bigint[]))
-             AS new (path, etag, size, modified, state, records_done, bytes_done, rows, rejects, dropped)
+                           pg_catalog.unnest($12::bigint[]), pg_catalog.unnest($13::bigint[]))
+             AS new (path, etag, size, modified, state, records_done, bytes_done, rows, rejects, dropped, duplicates)
          ON CONFLICT (pipeline_id, path) DO UPDATE
             SET etag = EXCLUDED.etag, size = EXCLUDED.size, modified = COALESCE(EXCLUDED.modified, f.modified),
                 state = EXCLUDED.state, chunk_no = COALESCE(EXCLUDED.chunk_no, f.chunk_no),
                 records_done = EXCLUDED.records_done, bytes_done = EXCLUDED.bytes_done,
                 rows = f.rows + EXCLUDED.rows, rejects = f.rejects + EXCLUDED.rejects,
-                dropped = f.dropped + EXCLUDED.dropped,
+                dropped = f.dropped + EXCLUDED.dropped, duplicates = f.duplicates + EXCLUDED.duplicates,
                 error = NULL, retry_at = NULL, updated_at = EXCLUDED.updated_at",
         vec![
             pipeline_id.into(),
@@ -92,6 +93,7 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
             numbers(|f| Some(f.rows)).into(),
             numbers(|f| Some(f.rejects)).into(),
             numbers(|f| Some(f.dropped)).into(),
+            numbers(|f| Some(f.duplicates)).into(),
         ],
     )?;
     Ok(())

@@ -14,6 +14,8 @@ pub mod expectations;
 #[cfg(feature = "pg15")]
 pub mod files;
 #[cfg(feature = "pg15")]
+pub mod keyed;
+#[cfg(feature = "pg15")]
 pub mod layers;
 #[cfg(feature = "pg15")]
 pub mod limits;

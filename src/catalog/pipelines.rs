@@ -1,5 +1,6 @@
 //! Definitions and positions of pipelines.
 
+use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,7 +11,8 @@ use crate::pg::spi;
 
 const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
-        rejects::oid::bigint AS rejects, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
+        rejects::oid::bigint AS rejects, changes::oid::bigint AS changes, replaced::oid::bigint AS replaced,
+        incoming::oid::bigint AS incoming, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
         options, settings, app_id, state, state_reason, ledger_epoch
    FROM millrace.pipeline";
 
@@ -63,11 +65,11 @@ pub fn active_ids() -> Result<Vec<i32>> {
 /// What a new pipeline is made of.
 pub struct New<'a> {
     pub name: &'a str,
-    pub owner: pgrx::pg_sys::Oid,
+    pub owner: Oid,
     pub source: &'a str,
     pub format: &'a str,
-    pub staging: pgrx::pg_sys::Oid,
-    pub rejects: pgrx::pg_sys::Oid,
+    pub staging: Oid,
+    pub rejects: Oid,
     pub raw: Option<&'a str>,
     pub semi_processed: Option<&'a str>,
     pub every: Option<&'a str>,
@@ -100,6 +102,15 @@ pub fn insert(new: New<'_>) -> Result<i32> {
     let id = id.ok_or_else(|| Error::new(Code::Internal, "the new pipeline has no id"))?;
     spi::execute("INSERT INTO millrace.position (pipeline_id) VALUES ($1)", vec![id.into()])?;
     Ok(id)
+}
+
+/// Notes the tables beside the staging table of a keyed pipeline.
+pub fn set_keyed(id: i32, changes: Oid, replaced: Oid, incoming: Oid) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET changes = $2::regclass, replaced = $3::regclass, incoming = $4::regclass WHERE id = $1",
+        vec![id.into(), changes.into(), replaced.into(), incoming.into()],
+    )?;
+    Ok(())
 }
 
 pub fn delete(id: i32) -> Result<()> {

@@ -19,20 +19,36 @@ pub fn source_columns(staging: Oid) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// Creates the staging table from a column list as in CREATE TABLE.
-pub fn create(schema: &str, name: &str, columns: &str) -> Result<Relation> {
-    let schema_exists: Option<bool> =
+fn ensure_schema(schema: &str) -> Result<()> {
+    let exists: Option<bool> =
         spi::value("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", vec![schema.into()])?;
-    if schema_exists != Some(true) {
+    if exists != Some(true) {
         spi::execute_once(&format!("CREATE SCHEMA {}", spi::ident(schema)))?;
     }
+    Ok(())
+}
+
+/// Creates the staging table of a keyed pipeline: plain, as it holds the present state of each key and not its history.
+pub fn create_keyed(schema: &str, name: &str, columns: &str, key: &[String]) -> Result<Relation> {
+    ensure_schema(schema)?;
+    let table = format!("{}.{}", spi::ident(schema), spi::ident(name));
+    let key: Vec<String> = key.iter().map(|k| spi::ident(k)).collect();
+    // Room on each page keeps updates out of the index; no index on _chunk_no, which would put each of them into it.
+    spi::execute_once(&format!(
+        "CREATE TABLE {table} ({columns}, _chunk_no bigint NOT NULL, _row_no bigint NOT NULL, PRIMARY KEY ({})) WITH (fillfactor = 80)",
+        key.join(", ")
+    ))?;
+    relation::by_name(schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))
+}
+
+/// Creates the staging table from a column list as in CREATE TABLE.
+pub fn create(schema: &str, name: &str, columns: &str) -> Result<Relation> {
+    ensure_schema(schema)?;
     let table = format!("{}.{}", spi::ident(schema), spi::ident(name));
     spi::execute_once(&format!(
         "CREATE TABLE {table} ({columns}, _chunk_no bigint NOT NULL, _row_no bigint NOT NULL) PARTITION BY RANGE (_chunk_no)"
     ))?;
-    spi::execute_once(&format!(
-        "CREATE INDEX ON {table} USING brin (_chunk_no) WITH (pages_per_range = 16, autosummarize = on)"
-    ))?;
+    spi::execute_once(&format!("CREATE INDEX ON {table} USING brin (_chunk_no) WITH (autosummarize = on)"))?;
     let created =
         relation::by_name(schema, name)?.ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))?;
     Ok(created)

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod error;
 pub mod expectation;
+pub mod keyed;
 pub mod landing;
 pub mod location;
 pub mod mask;

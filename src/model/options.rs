@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::model::keyed::{self, OnConflict};
 use crate::model::retention::{Keep, size};
 use crate::model::{Code, Error, Location, Result};
 
@@ -94,6 +95,16 @@ pub struct Options {
     pub multiline: bool,
     /// A chunk of which a larger share would be rejected is not loaded, and the pipeline stops. `None`: no limit.
     pub max_reject_ratio: Option<f64>,
+    /// Columns that tell rows apart: staging then holds the present state of each key. Empty: every row is appended.
+    #[serde(deserialize_with = "keyed::names")]
+    pub primary_key: Vec<String>,
+    /// Which of two rows with one key is the newer; empty: the one that came later.
+    #[serde(deserialize_with = "keyed::names")]
+    pub order_by: Vec<String>,
+    /// `None`: newest.
+    pub on_conflict: Option<OnConflict>,
+    /// A condition in SQL; a row that meets it takes its key away.
+    pub delete_when: Option<String>,
     /// How often a file that can't be read is tried before it is `dead`.
     pub max_attempts: u32,
     /// Wait after a first failure; doubled after each further one, up to 5 minutes.
@@ -141,6 +152,10 @@ impl Default for Options {
             null: String::new(),
             multiline: true,
             max_reject_ratio: None,
+            primary_key: vec![],
+            order_by: vec![],
+            on_conflict: None,
+            delete_when: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
             retention: None,
@@ -234,6 +249,7 @@ impl Options {
                 .detail(format!("It is {:?}.", self.encoding))
                 .hint("Use a name such as utf-8, latin1, windows-1252, utf-16le, shift_jis, gb18030 or euc-kr."));
         }
+        self.check_key()?;
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
@@ -249,6 +265,36 @@ impl Options {
             return Err(Error::new(Code::InvalidParameter, "option \"delimiter\" must differ from quote and escape")
                 .detail(format!("It is {:?}.", self.delimiter))
                 .hint("Choose another delimiter or quote."));
+        }
+        Ok(())
+    }
+}
+
+impl Options {
+    /// Which of two rows with one key stays.
+    pub fn conflict(&self) -> OnConflict {
+        self.on_conflict.unwrap_or(OnConflict::Newest)
+    }
+
+    fn check_key(&self) -> Result<()> {
+        let given = [
+            ("order_by", !self.order_by.is_empty()),
+            ("on_conflict", self.on_conflict.is_some()),
+            ("delete_when", self.delete_when.is_some()),
+        ];
+        if let Some((name, _)) = given.iter().find(|(_, given)| *given && self.primary_key.is_empty()) {
+            return Err(Error::new(Code::InvalidParameter, format!("option \"{name}\" needs \"primary_key\""))
+                .detail("It says what becomes of rows with the same key, and there is no key.")
+                .hint("Add \"primary_key\": [\"column\", …], or leave it out."));
+        }
+        let ignored = given.iter().find(|(name, given)| *given && *name != "on_conflict");
+        if let Some((name, _)) = ignored.filter(|_| self.conflict() == OnConflict::Ignore) {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                format!("option \"{name}\" has no meaning with \"on_conflict\": \"ignore\""),
+            )
+            .detail("The first row of a key stays, whatever comes later.")
+            .hint(format!("Use \"on_conflict\": \"newest\", or leave \"{name}\" out.")));
         }
         Ok(())
     }

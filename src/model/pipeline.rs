@@ -17,6 +17,10 @@ pub struct Pipeline {
     pub format: String,
     pub staging: u32,
     pub rejects: u32,
+    /// Of a keyed pipeline, the tables beside staging.
+    pub changes: Option<u32>,
+    pub replaced: Option<u32>,
+    pub incoming: Option<u32>,
     pub raw: Option<String>,
     pub semi_processed: Option<String>,
     /// `None`: only when run() is called.
@@ -38,7 +42,7 @@ impl Pipeline {
 
     /// True where rows have a key, so that a chunk may change and delete rows of earlier ones.
     pub fn is_keyed(&self) -> bool {
-        false
+        self.changes.is_some()
     }
 
     pub fn every(&self) -> Option<Duration> {

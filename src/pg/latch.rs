@@ -21,6 +21,12 @@ pub fn sleep(time: Duration) -> bool {
     }
 }
 
+/// True while there is a process of this server with this id.
+pub fn is_alive(pid: i32) -> bool {
+    // SAFETY: a look into shared memory that answers NULL for a process that is not ours.
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
 /// Wakes the process with this id if it is one of this server's. Never fails: waking is a hint.
 pub fn wake(pid: i32) {
     // SAFETY: BackendPidGetProc answers NULL for a process that is not ours; procLatch belongs to a PGPROC in shared memory,

@@ -31,3 +31,4 @@ pub mod spi;
 pub mod subtransaction;
 pub mod transaction;
 pub mod user;
+pub mod waiters;

@@ -17,6 +17,12 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Keeps everything as it is; what [`set_local`] sets from here on is put back with it.
+    pub fn nested() -> Scope {
+        // SAFETY: as in `pin`.
+        Scope { level: unsafe { pg_sys::NewGUCNestLevel() } }
+    }
+
     /// Pins search_path to pg_catalog, pg_temp and sets `extra`, until the scope is dropped.
     pub fn pin(extra: &BTreeMap<String, String>) -> Result<Scope> {
         // SAFETY: on the server's thread, in a transaction; the level is closed by Drop, or by the abort of the transaction.

@@ -38,7 +38,6 @@ pub enum Chunk<'a> {
     Appended(&'a Relation),
     /// They changed a table whose current rows are in `staging`: `changes` has what became of each row (`_op`: insert, update or
     /// delete; a deleted row as it was last), `replaced` the updated rows as they were before.
-    #[allow(dead_code)] // Made by pipelines whose rows have a key.
     Changed { staging: &'a Relation, changes: &'a Relation, replaced: &'a Relation },
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys::Oid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
 use crate::lake::delta::Table;
@@ -19,7 +19,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, delta, detect, infer, land, publish, scope};
+use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, publish, scope};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -39,7 +39,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     names::check_pipeline(wanted.name)?;
     let owner = user::current();
     check_encoding()?;
-    let options = Options::parse(wanted.options)?;
+    let mut options = Options::parse(wanted.options)?;
     check_every(wanted.every)?;
     if scope::catalog(|| pipelines::find(wanted.name))?.is_some() {
         return Err(Error::new(Code::DuplicateObject, format!("pipeline \"{}\" already exists", wanted.name))
@@ -76,7 +76,12 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     let declared = columns_parser::parse(&columns)?;
     let settings = recorded_settings();
     let (schema, table) = staging_name(wanted.staging, wanted.name)?;
-    let staging = make_staging(&schema, &table, &columns, &declared, wanted.columns.is_some())?;
+    let names: Vec<String> = declared.iter().map(|d| d.name.clone()).collect();
+    keyed::settle(&mut options, &names)?;
+    let key = options.primary_key.clone();
+    let staging = make_staging(&schema, &table, &columns, &declared, wanted.columns.is_some(), &key)?;
+    keyed::settle_condition(&mut options, Oid::from(staging.oid))?;
+    let beside = if key.is_empty() { None } else { Some(keyed::create(&staging, &options)?) };
     let rejects = staging::create_rejects(&staging)?;
     let app_id = format!("pg_millrace:{}:{}", wanted.name, uuid::Uuid::new_v4());
     let id = scope::catalog(|| {
@@ -96,6 +101,9 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         })?;
         if let Some(start) = &start {
             pipelines::set_source(id, start)?;
+        }
+        if let Some(beside) = beside {
+            pipelines::set_keyed(id, beside.changes, beside.replaced, beside.incoming)?;
         }
         if let Some(location) = wanted.semi_processed {
             layers::insert(id, layers::SEMI_PROCESSED, location, 0)?;
@@ -218,15 +226,19 @@ fn make_staging(
     columns: &str,
     declared: &[columns_parser::Declared],
     explicit: bool,
+    key: &[String],
 ) -> Result<Relation> {
     if let Some(existing) = relation::by_name(schema, table)? {
         let wanted: Option<Vec<(String, String)>> =
             explicit.then(|| declared.iter().map(|d| (d.name.clone(), d.type_name.clone())).collect());
         staging::check_existing(&existing, wanted.as_deref())?;
-        require_insert(&existing)?;
+        require_rights(&existing, if key.is_empty() { "INSERT, SELECT" } else { "INSERT, SELECT, UPDATE, DELETE" })?;
         return Ok(existing);
     }
-    let created = staging::create(schema, table, columns)?;
+    let created = match key {
+        [] => staging::create(schema, table, columns)?,
+        key => staging::create_keyed(schema, table, columns, key)?,
+    };
     for column in staging::source_columns(Oid::from(created.oid))? {
         if !column.can_send {
             return Err(Error::new(Code::Unsupported, format!("type {} can't be loaded", column.type_name))
@@ -237,17 +249,19 @@ fn make_staging(
     Ok(created)
 }
 
-fn require_insert(table: &Relation) -> Result<()> {
-    let may: Option<bool> = spi::value(
-        "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, 'INSERT, SELECT')",
-        vec![Oid::from(table.oid).into()],
-    )?;
-    if may == Some(true) {
-        return Ok(());
+fn require_rights(table: &Relation, needed: &str) -> Result<()> {
+    for right in needed.split(", ") {
+        let may: Option<bool> = spi::value(
+            "SELECT pg_catalog.has_table_privilege($1::pg_catalog.oid, $2)",
+            vec![Oid::from(table.oid).into(), right.into()],
+        )?;
+        if may != Some(true) {
+            return Err(Error::new(Code::Forbidden, format!("permission denied for table {}", table.qualified()))
+                .detail(format!("The owner of a pipeline needs {needed} on its staging table."))
+                .hint(format!("GRANT {needed} ON {} TO \"{}\";", table.qualified(), user::name(user::current()))));
+        }
     }
-    Err(Error::new(Code::Forbidden, format!("permission denied for table {}", table.qualified()))
-        .detail("The owner of a pipeline needs INSERT and SELECT on its staging table.")
-        .hint(format!("GRANT SELECT, INSERT ON {} TO \"{}\";", table.qualified(), user::name(user::current()))))
+    Ok(())
 }
 
 /// Raises unless the current role may act for the pipeline's owner.
@@ -290,11 +304,14 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
                 }
             }
             // Checked as given as well, so that an unknown key set to null is refused too.
-            let given: serde_json::Map<String, Value> =
+            let mut given: serde_json::Map<String, Value> =
                 changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
             let given_keys = Value::Object(given.clone());
+            // Some options have a meaning with a key alone.
+            given.entry("primary_key").or_insert_with(|| json!(pipeline.options.primary_key));
             Options::parse(&Value::Object(given))?;
-            let options = Options::parse(&all)?;
+            let mut options = Options::parse(&all)?;
+            check_key(&pipeline, &mut options)?;
             delta::define::check_change(&pipeline, &given_keys, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
@@ -316,6 +333,22 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
         pipelines::clear_failures(pipeline.id)?;
         events::record(name, "pipeline_altered", None, None, changes)
     })
+}
+
+/// A pipeline has a key from its creation on or never; how conflicts are decided may change.
+fn check_key(pipeline: &Pipeline, options: &mut Options) -> Result<()> {
+    let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
+    let names: Vec<String> = columns.into_iter().map(|c| c.name).collect();
+    keyed::settle(options, &names)?;
+    if options.delete_when != pipeline.options.delete_when {
+        keyed::settle_condition(options, Oid::from(pipeline.staging))?;
+    }
+    if options.primary_key == pipeline.options.primary_key {
+        return Ok(());
+    }
+    Err(Error::new(Code::Unsupported, "the primary_key of a pipeline can't be changed")
+        .detail(format!("Pipeline \"{}\" has {:?}.", pipeline.name, pipeline.options.primary_key))
+        .hint("Create another pipeline with the new key over the same source."))
 }
 
 pub fn pause(name: &str) -> Result<()> {
@@ -359,7 +392,8 @@ pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
             aggregates::drop(&pipeline, &aggregate.name)?;
         }
         let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
-        for table in [pipeline.staging, pipeline.rejects] {
+        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming].into_iter().flatten();
+        for table in beside.chain([pipeline.staging, pipeline.rejects]) {
             if let Some(table) = relation::by_oid(Oid::from(table))? {
                 spi::execute_once(&format!("DROP TABLE {}", table.qualified()))?;
             }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::catalog::expectations::Outcome;
+use crate::catalog::keyed::OP;
 use crate::convert::Reason;
 use crate::model::expectation::{Expectation, OnViolation, Rules};
 use crate::model::pipeline::Pipeline;
@@ -21,10 +22,17 @@ const SHOWN: usize = 200;
 const HINT: &str = "Mend the source or the rule and call millrace.resume, or let this chunk through, its bad rows rejected, \
                     with millrace.accept_chunk.";
 
-/// What COPY shall keep.
-pub fn filter(rules: &Rules) -> Option<Filter> {
+/// What COPY shall keep. A row that takes a key away is not judged: what it takes away was.
+pub fn filter(rules: &Rules, with_op: bool, delete_when: Option<&str>) -> Option<Filter> {
     let kept = rules.mask(OnViolation::Warn);
-    rules.condition().map(|condition| Filter { condition, kept })
+    let mut condition = rules.condition()?;
+    if let Some(delete_when) = delete_when {
+        condition = format!("({delete_when}) OR ({condition})");
+    }
+    if with_op {
+        condition = format!("{OP} = 'delete' OR ({condition})");
+    }
+    Some(Filter { condition, kept })
 }
 
 /// What the rules found in one chunk.
@@ -98,14 +106,15 @@ fn reason(rule: &Expectation, piece: &Piece, row: usize) -> Reason {
     }
 }
 
-/// A condition that raises an error for row after row.
+/// A condition that raises an error for row after row is wrong, and no file is to blame.
 pub fn mostly_raises(rule: &Expectation, e: &Error, most: usize) -> Error {
+    let sqlstate = String::from_utf8_lossy(&e.code.sqlstate()).into_owned();
     Error::new(
-        e.code,
+        Code::Stopped,
         format!("expectation \"{}\" raises an error for more than {most} rows: {}", rule.name, e.message),
     )
-    .detail(format!("Its condition is: {}. Nothing of the chunk is loaded.", rule.condition))
-    .hint("Change it with millrace.alter_expectation so that it gives true, false or NULL for every row.")
+    .detail(format!("Its condition is: {}; the error's SQLSTATE is {sqlstate}. Nothing of the chunk is loaded.", rule.condition))
+    .hint("Change it with millrace.alter_expectation so that it gives true, false or NULL for every row; then millrace.resume.")
 }
 
 /// Raises if the chunk must not go in.

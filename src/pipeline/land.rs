@@ -117,7 +117,7 @@ pub async fn read_back(table: &Table, version: u64, manifest: Manifest, plan: Pl
             let raw = from_raw(&slice, this, typed, this.first_record + taken, version)?;
             let matched = Arc::new(match_header(&this.columns, &plan.columns));
             let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.files.format);
-            out.pieces.push(Piece { part, batch: raw, encoded, matched });
+            out.pieces.push(Piece { part, batch: raw, encoded, matched, ops: None });
             out.records += rows as u64;
             taken += rows as u64;
             offset += rows;

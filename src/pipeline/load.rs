@@ -9,10 +9,13 @@ use std::time::Instant;
 use pgrx::pg_sys::Oid;
 use serde_json::json;
 
+use crate::catalog::aggregates::Aggregate;
+use crate::catalog::keyed::OP;
 use crate::catalog::{chunks, events, expectations, files, layers, pipelines, staging};
 use crate::convert::{Field, Reason, Row, append_value, asked};
 use crate::format::Format;
 use crate::model::expectation::Rules;
+use crate::model::keyed::Op;
 use crate::model::landing::{Origin, origins};
 use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
@@ -27,6 +30,7 @@ use crate::pg::transaction::{self, Mode};
 use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::judge::{self, Verdict};
+use crate::pipeline::keyed::{self, Keyed};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef, append_null};
@@ -51,6 +55,14 @@ pub struct Sealed {
     pub rows: i64,
     pub rejects: i64,
     pub dropped: i64,
+    pub duplicates: i64,
+}
+
+/// Rows of each part of a chunk that are not loaded as they are.
+struct LeftOut {
+    rejected: Vec<i64>,
+    dropped: Vec<i64>,
+    duplicates: Vec<i64>,
 }
 
 /// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
@@ -86,8 +98,8 @@ pub fn load(
         }
         let origins = origins(&landing.read.parts);
         let mut sealed = None;
-        let mut rejected = vec![0i64; origins.len()];
-        let mut dropped = vec![0i64; origins.len()];
+        let none = vec![0i64; origins.len()];
+        let mut left_out = LeftOut { rejected: none.clone(), dropped: none.clone(), duplicates: none };
         let mut outcomes = Vec::new();
         if landing.read.records > 0 {
             next.head += 1;
@@ -95,29 +107,37 @@ pub fn load(
             let kept = scope::catalog(|| aggregates::of(pipeline))?;
             let rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
             let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
-            let (rejected_rows, verdict) = scope::owner(pipeline, || {
-                let (target, rejects, verdict) =
-                    insert(pipeline, columns, format, &rules, &mut landing.read, &origins, chunk_no)?;
+            let inserted = scope::owner(pipeline, || {
+                let inserted = insert(pipeline, columns, format, &rules, &mut landing.read, &origins, chunk_no)?;
+                let Inserted { rejects, verdict, .. } = &inserted;
                 if !accepted {
-                    judge::gate(pipeline, &rules, &verdict, &rejects, landing.read.records, chunk_no)?;
+                    judge::gate(pipeline, &rules, verdict, rejects, landing.read.records, chunk_no)?;
                 }
-                rejects::insert(pipeline, &origins, chunk_no, &rejects)?;
-                aggregates::merge(&kept, &Chunk::Appended(&target), chunk_no)?;
-                Ok((rejects, verdict))
+                rejects::insert(pipeline, &origins, chunk_no, rejects)?;
+                inserted.merge_into(&kept, chunk_no)?;
+                Ok(inserted)
             })?;
-            for reject in &rejected_rows {
-                rejected[reject.part] += 1;
+            let Inserted { rejects, verdict, .. } = &inserted;
+            for reject in rejects {
+                left_out.rejected[reject.part] += 1;
             }
             for part in &verdict.dropped {
-                dropped[*part] += 1;
+                left_out.dropped[*part] += 1;
             }
-            let (rejects, left_out) = (rejected_rows.len() as i64, verdict.dropped.len() as i64);
-            let rows = landing.read.records as i64 - rejects - left_out;
-            sealed = Some(Sealed { chunk_no, rows, rejects, dropped: left_out });
+            if let Some(changes) = inserted.changes() {
+                for (i, origin) in origins.iter().enumerate() {
+                    let good = origin.records as i64 - left_out.rejected[i] - left_out.dropped[i];
+                    left_out.duplicates[i] = good - changes[i];
+                }
+            }
+            let (rejects, dropped) = (rejects.len() as i64, verdict.dropped.len() as i64);
+            let duplicates = left_out.duplicates.iter().sum::<i64>();
+            let rows = landing.read.records as i64 - rejects - dropped - duplicates;
+            sealed = Some(Sealed { chunk_no, rows, rejects, dropped, duplicates });
             outcomes = verdict.outcomes(&rules);
         }
         scope::catalog(|| {
-            record(pipeline, &landing, &origins, (&rejected, &dropped), sealed, &next)?;
+            record(pipeline, &landing, &origins, &left_out, sealed, &next)?;
             expectations::record(pipeline.id, next.head, &outcomes)
         })?;
         Ok(sealed)
@@ -128,7 +148,7 @@ fn record(
     pipeline: &Pipeline,
     landing: &Landing,
     origins: &[Origin],
-    (rejected, dropped): (&[i64], &[i64]),
+    left_out: &LeftOut,
     sealed: Option<Sealed>,
     next: &Position,
 ) -> Result<()> {
@@ -144,9 +164,10 @@ fn record(
             modified_micros: landing.read.modified.get(i).copied().flatten(),
             records_done: (p.first_record + p.records - 1) as i64,
             bytes_done: p.to_byte as i64,
-            rows: p.records as i64 - rejected[i] - dropped[i],
-            rejects: rejected[i],
-            dropped: dropped[i],
+            rows: p.records as i64 - left_out.rejected[i] - left_out.dropped[i] - left_out.duplicates[i],
+            rejects: left_out.rejected[i],
+            dropped: left_out.dropped[i],
+            duplicates: left_out.duplicates[i],
             done: p.done,
         })
         .collect();
@@ -163,6 +184,7 @@ fn record(
             rejects: sealed.rejects,
             dropped: sealed.dropped,
             requeued: 0,
+            duplicates: sealed.duplicates,
             bytes: landing.read.bytes as i64,
             duration_ms: landing.started.elapsed().as_millis() as i64,
             source: &source,
@@ -214,7 +236,42 @@ pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, 
     events::record(&pipeline.name, "file_failed", Some(file.0), Some(&error.to_string()), None)
 }
 
-/// Inserts the rows; gives the relation they went into, those that are no rows, and what the rules found.
+/// Where the rows of a chunk went.
+enum Into {
+    /// Into the staging table, or the partition of it that this is.
+    Appended(Relation),
+    Merged {
+        keyed: Box<Keyed>,
+        changes: Vec<i64>,
+    },
+}
+
+/// A chunk's rows in their tables, and what is no row.
+pub struct Inserted {
+    into: Into,
+    pub rejects: Vec<Reject>,
+    pub verdict: Verdict,
+}
+
+impl Inserted {
+    /// Of a keyed pipeline, changes by part of the chunk.
+    pub fn changes(&self) -> Option<&[i64]> {
+        match &self.into {
+            Into::Appended(_) => None,
+            Into::Merged { changes, .. } => Some(changes),
+        }
+    }
+
+    /// Merges the chunk into aggregates.
+    pub fn merge_into(&self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
+        match &self.into {
+            Into::Appended(target) => aggregates::merge(kept, &Chunk::Appended(target), chunk_no),
+            Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), chunk_no),
+        }
+    }
+}
+
+/// Inserts the rows, and merges them if the pipeline is keyed.
 pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
@@ -223,20 +280,26 @@ pub fn insert(
     read: &mut Read,
     origins: &[Origin],
     chunk_no: i64,
-) -> Result<(Relation, Vec<Reject>, Verdict)> {
+) -> Result<Inserted> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
-    let target = staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?;
+    let keyed = keyed::of(pipeline, chunk_no)?;
+    let target = match &keyed {
+        Some(keyed) => keyed.incoming().clone(),
+        None => staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?,
+    };
+    let with_op = read.pieces.iter().any(|piece| piece.ops.is_some());
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
     spi::execute_once("SET CONSTRAINTS ALL IMMEDIATE")?;
     let mut gathered = gather(columns, format, read, origins)?;
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
-    let filter = judge::filter(rules);
+    let filter = judge::filter(rules, with_op, pipeline.options.delete_when.as_deref());
     let mut verdict = Verdict::new(rules);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
             .into_iter()
             .map(str::to_string)
             .chain(group.matched.targets.iter().map(|t| t.name.clone()))
+            .chain(with_op.then(|| OP.to_string()))
             .collect();
         let load = GroupLoad {
             target: Oid::from(target.oid),
@@ -245,6 +308,7 @@ pub fn insert(
             rows: Arc::new(group.rows),
             chunk_no,
             fields: group.matched.targets.len(),
+            with_op,
             rules,
             filter: filter.as_ref(),
         };
@@ -266,8 +330,20 @@ pub fn insert(
             gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason]));
         }
     }
+    let into = match keyed {
+        None => Into::Appended(target),
+        Some(keyed) => {
+            let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
+            let outcome = keyed.merge(chunk_no, &first_rows, read.records as i64, with_op)?;
+            for refused in outcome.refused {
+                let (piece, i) = locate(refused.row_no, read, origins)?;
+                gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason_of(refused.error)]));
+            }
+            Into::Merged { keyed: Box::new(keyed), changes: outcome.changes }
+        }
+    };
     gathered.rejects.sort_by_key(|r| r.row_no);
-    Ok((target, gathered.rejects, verdict))
+    Ok(Inserted { into, rejects: gathered.rejects, verdict })
 }
 
 fn gone(pipeline: &Pipeline) -> Error {
@@ -302,9 +378,10 @@ fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: 
         }
         for (i, row) in piece.encoded.rows.iter().enumerate() {
             let row_no = first + i as i64;
+            let op = piece.ops.as_ref().and_then(|ops| ops.get(i)).copied().unwrap_or(Op::Upsert);
             let reasons = match row {
                 Row::Ready { start, end } => {
-                    push_row(&mut out, RowRef { buffer: own, start: *start, end: *end, row_no });
+                    push_row(&mut out, RowRef { buffer: own, start: *start, end: *end, row_no, op });
                     continue;
                 }
                 Row::Rejected(reasons) => reasons.clone(),
@@ -313,7 +390,7 @@ fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: 
                     let reasons = ask(piece, i, columns, &mut readers, &mut asked)?;
                     if reasons.is_empty() {
                         let end = asked.len();
-                        push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no });
+                        push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
                         continue;
                     }
                     asked.truncate(start);
@@ -380,16 +457,17 @@ struct GroupLoad<'a> {
     rows: Arc<Vec<RowRef>>,
     chunk_no: i64,
     fields: usize,
+    with_op: bool,
     rules: &'a Rules,
     filter: Option<&'a Filter>,
 }
 
 /// A row that made the load raise an error.
-struct Refused {
-    row_no: i64,
-    error: Error,
+pub struct Refused {
+    pub row_no: i64,
+    pub error: Error,
     /// The rule whose condition raised it; `None`: a constraint or trigger.
-    rule: Option<usize>,
+    pub rule: Option<usize>,
 }
 
 #[derive(Default)]
@@ -442,6 +520,7 @@ impl GroupLoad<'_> {
             to,
             chunk_no: self.chunk_no,
             fields: self.fields,
+            with_op: self.with_op,
         };
         copy::load(self.target, self.names, Box::new(rows), filter)
     }

@@ -12,6 +12,7 @@ pub mod expect;
 pub mod files;
 pub mod infer;
 pub mod judge;
+pub mod keyed;
 pub mod land;
 pub mod load;
 pub mod look;

@@ -152,7 +152,7 @@ fn describe(pipeline: &Pipeline, layer: &str, after: i64, last: i64) -> Result<W
     if layer == layers::SEMI_PROCESSED {
         let columns = scope::owner(pipeline, || semi_processed_columns(pipeline))?;
         let names: Vec<String> = columns.iter().map(|c| spi::ident(&c.0)).collect();
-        let staging = scope::owner(pipeline, || relation::by_oid(pgrx::pg_sys::Oid::from(pipeline.staging)))?
+        let staging = scope::owner(pipeline, || relation::by_oid(stream(pipeline)))?
             .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
         let sql = format!("SELECT {} FROM {} {range}", names.join(", "), staging.qualified());
         return Ok(Work { columns: Columns::new(&columns), sql, relation: staging.qualified(), aggregate: None });
@@ -173,9 +173,14 @@ fn changes_table(aggregate: &Aggregate) -> Result<String> {
     names.changes().ok_or_else(|| Error::new(Code::Internal, "a published aggregate has no table of changes"))
 }
 
-/// Columns of the semi-processed layer: the staging table's, ours included.
+/// The relation whose rows of a chunk are the chunk: staging, or what a keyed pipeline has changed there.
+fn stream(pipeline: &Pipeline) -> pgrx::pg_sys::Oid {
+    pgrx::pg_sys::Oid::from(pipeline.changes.unwrap_or(pipeline.staging))
+}
+
+/// Columns of the semi-processed layer: the staging table's, ours included, and `_op` where the pipeline is keyed.
 pub fn semi_processed_columns(pipeline: &Pipeline) -> Result<Vec<(String, String)>> {
-    let columns = relation::columns(pgrx::pg_sys::Oid::from(pipeline.staging))?;
+    let columns = relation::columns(stream(pipeline))?;
     Ok(columns.into_iter().map(|c| (c.name, c.type_name)).collect())
 }
 

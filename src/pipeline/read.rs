@@ -13,6 +13,7 @@ use crate::format::json::Verbatim;
 use crate::format::{Format, RawBatch};
 use crate::lake::listing::LandingFile;
 use crate::lake::reading;
+use crate::model::keyed::Op;
 use crate::model::landing::Part;
 use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
@@ -90,6 +91,8 @@ pub struct Piece {
     pub batch: RawBatch,
     pub encoded: Encoded,
     pub matched: Arc<Match>,
+    /// Of a change feed: what each record does. Else all are [`Op::Upsert`].
+    pub ops: Option<Vec<Op>>,
 }
 
 /// Everything one chunk is made of.
@@ -208,5 +211,5 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Option<Vec<bytes::Byt
 
 fn piece(plan: &Plan, part: usize, batch: RawBatch, matched: &Arc<Match>) -> Piece {
     let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.files.format);
-    Piece { part, batch, encoded, matched: matched.clone() }
+    Piece { part, batch, encoded, matched: matched.clone(), ops: None }
 }

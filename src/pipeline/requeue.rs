@@ -21,7 +21,7 @@ use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result, names};
 use crate::pg::relation::{self, Relation};
 use crate::pg::{condition, interrupts, spi, subtransaction};
-use crate::pipeline::aggregates::{self, Chunk};
+use crate::pipeline::aggregates;
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
@@ -200,7 +200,7 @@ fn add(again: &mut Read, bytes: usize, header: &[String], batch: RawBatch, colum
     });
     again.records += 1;
     again.bytes += bytes as u64;
-    again.pieces.push(Piece { part: again.parts.len() - 1, batch, encoded, matched });
+    again.pieces.push(Piece { part: again.parts.len() - 1, batch, encoded, matched, ops: None });
 }
 
 /// Loads the records, notes what was refused in `tried`, and seals a chunk if there are rows for one.
@@ -227,26 +227,28 @@ fn seal(
     }
     let kept = scope::catalog(|| aggregates::of(pipeline))?;
     let origins = origins(&again.parts);
-    let (loaded, verdict) = scope::owner(pipeline, || {
-        let (target, refused, verdict) =
-            load::insert(pipeline, columns, format, &rules, &mut again, &origins, chunk_no)?;
-        let loaded = again.records as i64 - refused.len() as i64;
-        for reject in refused {
+    let (loaded, inserted) = scope::owner(pipeline, || {
+        let mut inserted = load::insert(pipeline, columns, format, &rules, &mut again, &origins, chunk_no)?;
+        let loaded = again.records as i64 - inserted.rejects.len() as i64;
+        for reject in std::mem::take(&mut inserted.rejects) {
             tried[places[reject.part]].reasons = Some(reject.reasons);
         }
         if loaded > 0 {
-            aggregates::merge(&kept, &Chunk::Appended(&target), chunk_no)?;
+            inserted.merge_into(&kept, chunk_no)?;
         }
-        Ok((loaded, verdict))
+        Ok((loaded, inserted))
     })?;
     if loaded == 0 {
         return Ok(0);
     }
+    // A row whose key has a newer one by now is brought back all the same: it is in its place, which is none.
+    let rows = inserted.changes().map_or(loaded, |changes| changes.iter().sum());
     scope::catalog(|| {
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,
             chunk_no,
-            rows: loaded,
+            rows,
+            duplicates: loaded - rows,
             rejects: 0,
             dropped: 0,
             requeued: loaded,
@@ -255,7 +257,7 @@ fn seal(
             source: &json!({ "files": [], "requeued": loaded }),
             timings: &json!({}),
         })?;
-        expectations::record(pipeline.id, chunk_no, &verdict.outcomes(&rules))?;
+        expectations::record(pipeline.id, chunk_no, &inserted.verdict.outcomes(&rules))?;
         layers::enqueue(pipeline.id, chunk_no)?;
         chunks::announce(&names::channel(&pipeline.name), chunk_no)?;
         pipelines::advance(pipeline.id, &position)

@@ -67,13 +67,14 @@ pub fn retain(mode: Mode, pipeline: &Pipeline) -> Result<Option<i64>> {
 
 /// The table that consumers of clean rows read.
 fn main_table(pipeline: &Pipeline) -> u32 {
-    pipeline.staging
+    pipeline.changes.unwrap_or(pipeline.staging)
 }
 
 /// The partitioned tables of a pipeline.
 fn tables(pipeline: &Pipeline) -> Result<Vec<Relation>> {
     let mut found = Vec::new();
-    for oid in [pipeline.staging, pipeline.rejects] {
+    let beside = [pipeline.changes, pipeline.replaced].into_iter().flatten();
+    for oid in beside.chain([pipeline.staging, pipeline.rejects]) {
         found.extend(relation::by_oid(Oid::from(oid))?.filter(|table| table.kind == "p"));
     }
     Ok(found)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::keyed::Op;
 use crate::pg::copy::Rows;
 
 /// Where a row's fields stand: `start..end` of buffer `buffer`.
@@ -11,6 +12,7 @@ pub struct RowRef {
     pub start: usize,
     pub end: usize,
     pub row_no: i64,
+    pub op: Op,
 }
 
 /// Bytes that one call of [`Rows::fill`] gives, about.
@@ -25,6 +27,8 @@ pub struct ChunkRows {
     pub chunk_no: i64,
     /// Of the row's own fields.
     pub fields: usize,
+    /// Whether a last field says what each row does: NULL, or delete.
+    pub with_op: bool,
 }
 
 impl Rows for ChunkRows {
@@ -32,7 +36,7 @@ impl Rows for ChunkRows {
         if self.from >= self.to {
             return false;
         }
-        let count = (self.fields as i16 + 2).to_be_bytes();
+        let count = (self.fields as i16 + 2 + i16::from(self.with_op)).to_be_bytes();
         let chunk_no = self.chunk_no.to_be_bytes();
         while self.from < self.to && out.len() < GULP {
             let row = self.rows[self.from];
@@ -40,6 +44,11 @@ impl Rows for ChunkRows {
             append_field(out, &chunk_no);
             append_field(out, &row.row_no.to_be_bytes());
             out.extend_from_slice(&self.buffers[row.buffer as usize][row.start..row.end]);
+            match row.op {
+                _ if !self.with_op => {}
+                Op::Upsert => append_null(out),
+                Op::Delete => append_field(out, b"delete"),
+            }
             self.from += 1;
         }
         true

@@ -18,7 +18,7 @@ use crate::model::location::Location;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Error, Result};
 use crate::pg::{relation, runtime, spi, subtransaction};
-use crate::pipeline::{access, aggregates, land, scope};
+use crate::pipeline::{access, aggregates, keyed, land, scope};
 
 /// One thing compared.
 pub struct Check {
@@ -39,6 +39,8 @@ struct Sums {
     rejects: i64,
     dropped: i64,
     requeued: i64,
+    duplicates: i64,
+    file_duplicates: i64,
     file_dropped: i64,
     file_rows: i64,
     file_rejects: i64,
@@ -52,6 +54,8 @@ const SUMS: &str = "SELECT
     (SELECT COALESCE(pg_catalog.sum(reject_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS rejects,
     (SELECT COALESCE(pg_catalog.sum(dropped_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS dropped,
     (SELECT COALESCE(pg_catalog.sum(requeued_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS requeued,
+    (SELECT COALESCE(pg_catalog.sum(duplicate_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS duplicates,
+    (SELECT COALESCE(pg_catalog.sum(duplicates), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_duplicates,
     (SELECT COALESCE(pg_catalog.sum(dropped), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_dropped,
     (SELECT COALESCE(pg_catalog.sum(rows), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rows,
     (SELECT COALESCE(pg_catalog.sum(rejects), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rejects,
@@ -68,17 +72,18 @@ pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
     let sums = scope::catalog(|| spi::read::<Sums>(SUMS, vec![pipeline.id.into()]))?.pop();
     let Some(sums) = sums else { return Ok(vec![]) };
     // A reject that was brought back stays in the books of the chunk that it was landed in.
-    let landed = sums.rows - sums.requeued;
+    let landed = sums.rows + sums.duplicates - sums.requeued;
     let mut checks = vec![
         count("chunks", "chunk_no without gap", position.head, sums.chunks, None),
         count("chunks", "last chunk is the head", position.head, sums.last, None),
-        count("files", "rows by file = rows by chunk", landed, sums.file_rows, None),
+        count("files", "rows by file = rows by chunk", landed, sums.file_rows + sums.file_duplicates, None),
         count("files", "rejects by file = rejects by chunk", sums.rejects, sums.file_rejects, None),
         count("files", "dropped rows by file = dropped rows by chunk", sums.dropped, sums.file_dropped, None),
         count("files", "records taken twice or left out", 0, sums.overlaps, None),
     ];
     let kept_from = scope::catalog(|| limits::kept_from(pipeline.id))?;
     checks.extend(staging(pipeline, sums.requeued, kept_from)?);
+    checks.extend(keyed::verify(pipeline, kept_from)?);
     checks.extend(kept_aggregates(pipeline, kept_from)?);
     if let Some(raw) = &pipeline.raw {
         checks.extend(attempt("raw", "readable", || {
@@ -92,7 +97,7 @@ pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-fn count(layer: &str, name: &'static str, expected: i64, found: i64, detail: Option<String>) -> Check {
+pub fn count(layer: &str, name: &'static str, expected: i64, found: i64, detail: Option<String>) -> Check {
     let ok = expected == found;
     Check { layer: layer.into(), name, expected: expected.to_string(), found: found.to_string(), ok, detail }
 }
@@ -165,7 +170,10 @@ struct Counted {
 fn staging(pipeline: &Pipeline, requeued: i64, kept_from: i64) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (layer, oid, column, counted) in [
-        ("staging", pipeline.staging, CHUNK_NO, "row_count"),
+        match pipeline.changes {
+            Some(changes) => ("changes", changes, CHUNK_NO, "row_count"),
+            None => ("staging", pipeline.staging, CHUNK_NO, "row_count"),
+        },
         ("rejects", pipeline.rejects, "chunk_no", "reject_count"),
     ] {
         let Some(table) = relation::by_oid(Oid::from(oid))? else {

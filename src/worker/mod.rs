@@ -7,7 +7,7 @@ mod database;
 mod launcher;
 mod pipeline;
 
-use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, progress, shmem};
+use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, progress, shmem, waiters};
 
 /// Called from _PG_init.
 pub fn init() {
@@ -16,6 +16,7 @@ pub fn init() {
     gucs::define();
     if preloading && !bgworker::in_binary_upgrade() {
         shmem::request();
+        waiters::request();
         progress::request();
         drop_database::install();
         bgworker::register_launcher("millrace_launcher_main");

@@ -122,7 +122,7 @@ impl Reader<'_> {
             }
         };
         let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &Format::Typed);
-        self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched });
+        self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched, ops: None });
         Ok(())
     }
 }
