@@ -6,8 +6,8 @@
 use crate::azurite::Azurite;
 use crate::server::{Server, land, url};
 use crate::sql::{Session, quote};
-use object_store::ObjectStoreExt;
 use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
+use object_store::{ObjectStore, ObjectStoreExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -109,6 +109,41 @@ impl Lake {
         match &self.azurite {
             Some((azurite, cell)) => put(azurite, &format!("{cell}/{place}/{name}"), content),
             None => land(&self.dir.join(place), name, content),
+        }
+    }
+
+    /// The files of a place, those below it included, sorted.
+    pub fn list(&self, place: &str) -> Vec<String> {
+        use futures::TryStreamExt;
+        let (store, prefix): (Arc<dyn ObjectStore>, _) = match &self.azurite {
+            Some((azurite, cell)) => (Arc::new(store(azurite)), format!("{cell}/{place}")),
+            None => {
+                let root = self.dir.join(place);
+                if !root.exists() {
+                    return vec![];
+                }
+                (Arc::new(object_store::local::LocalFileSystem::new_with_prefix(root).unwrap()), String::new())
+            }
+        };
+        let found: Vec<_> = wait(store.list(Some(&prefix.as_str().into())).try_collect()).unwrap();
+        let mut names: Vec<String> = found
+            .iter()
+            .map(|meta: &object_store::ObjectMeta| {
+                meta.location.as_ref().strip_prefix(&prefix).unwrap().trim_start_matches('/').to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub fn get(&self, place: &str, name: &str) -> Vec<u8> {
+        match &self.azurite {
+            Some((azurite, cell)) => {
+                let path = format!("{cell}/{place}/{name}").into();
+                let store = store(azurite);
+                wait(async { store.get(&path).await.unwrap().bytes().await.unwrap() }).to_vec()
+            }
+            None => std::fs::read(self.dir.join(place).join(name)).unwrap(),
         }
     }
 }

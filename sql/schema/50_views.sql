@@ -49,10 +49,10 @@ timings: milliseconds spent on listing, reading, landing and loading; lag: from 
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
-       f.records_done, f.bytes_done, f.updated_at, f.dropped, f.duplicates
+       f.records_done, f.bytes_done, f.updated_at, f.dropped, f.duplicates, f.cleanup
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
-'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. path is relative to the source.';
+'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. path is relative to the source.';
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at,

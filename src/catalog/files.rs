@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::lake::listing::LandingFile;
 use crate::model::Result;
 use crate::pg::spi;
 
@@ -17,6 +18,8 @@ pub struct Known {
     pub state: String,
     pub records_done: i64,
     pub bytes_done: i64,
+    /// True when the file was taken away: another one of that name is new.
+    pub cleaned: bool,
     /// False while a failed file waits for its next attempt.
     pub due: bool,
 }
@@ -37,6 +40,7 @@ impl Known {
 pub fn known(pipeline_id: i32, paths: Vec<String>) -> Result<Vec<Known>> {
     spi::read(
         "SELECT f.path, f.etag, f.size, f.state, f.records_done, f.bytes_done,
+                (f.cleanup IS NOT DISTINCT FROM 'done') AS cleaned,
                 (f.retry_at IS NULL OR f.retry_at <= pg_catalog.clock_timestamp()) AS due
            FROM pg_catalog.unnest($2::text[]) AS listed (path)
            JOIN millrace.file f ON f.pipeline_id = $1 AND f.path = listed.path",
@@ -57,6 +61,8 @@ pub struct Loaded {
     pub dropped: i64,
     pub duplicates: i64,
     pub done: bool,
+    /// True where the file is to be taken away once everything is published.
+    pub clean: bool,
 }
 
 /// Notes what a chunk took of these files.
@@ -65,9 +71,9 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
     let numbers = |f: fn(&Loaded) -> Option<i64>| files.iter().map(f).collect::<Vec<_>>();
     spi::execute(
         "INSERT INTO millrace.file AS f
-            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, duplicates, updated_at)
+            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, duplicates, cleanup, updated_at)
          SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects, dropped, duplicates,
-                pg_catalog.clock_timestamp()
+                CASE WHEN $14 AND state = 'loaded' THEN 'due' END, pg_catalog.clock_timestamp()
            FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::bigint[]),
                            pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::bigint[]),
                            pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::bigint[]),
@@ -78,7 +84,7 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
                 state = EXCLUDED.state, chunk_no = COALESCE(EXCLUDED.chunk_no, f.chunk_no),
                 records_done = EXCLUDED.records_done, bytes_done = EXCLUDED.bytes_done,
                 rows = f.rows + EXCLUDED.rows, rejects = f.rejects + EXCLUDED.rejects,
-                dropped = f.dropped + EXCLUDED.dropped, duplicates = f.duplicates + EXCLUDED.duplicates,
+                dropped = f.dropped + EXCLUDED.dropped, duplicates = f.duplicates + EXCLUDED.duplicates, cleanup = EXCLUDED.cleanup,
                 error = NULL, retry_at = NULL, updated_at = EXCLUDED.updated_at",
         vec![
             pipeline_id.into(),
@@ -94,6 +100,7 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
             numbers(|f| Some(f.rejects)).into(),
             numbers(|f| Some(f.dropped)).into(),
             numbers(|f| Some(f.duplicates)).into(),
+            files.iter().any(|f| f.clean).into(),
         ],
     )?;
     Ok(())
@@ -139,6 +146,47 @@ pub fn record_landed(pipeline_id: i32, files: &[(String, String, i64)], error: &
         ],
     )?;
     Ok(())
+}
+
+/// Files that may be taken away: loaded, and every chunk up to their last one published.
+pub fn due_for_cleanup(pipeline_id: i32, most: i64) -> Result<Vec<LandingFile>> {
+    #[derive(Deserialize)]
+    struct Due {
+        path: String,
+        etag: String,
+        size: i64,
+    }
+    let due: Vec<Due> = spi::read(
+        "SELECT f.path, f.etag, f.size
+           FROM millrace.file f
+          WHERE f.pipeline_id = $1 AND f.cleanup = 'due' AND f.state = 'loaded'
+            AND NOT EXISTS (SELECT FROM millrace.publication o
+                             WHERE o.pipeline_id = $1 AND o.state = 'pending' AND o.chunk_no <= f.chunk_no)
+          LIMIT $2",
+        vec![pipeline_id.into(), most.into()],
+    )?;
+    let file = |d: Due| LandingFile { path: d.path, etag: d.etag, size: d.size as u64, modified: Default::default() };
+    Ok(due.into_iter().map(file).collect())
+}
+
+/// Notes files that were taken away; `None`: others have their names, and stay.
+pub fn record_cleaned(pipeline_id: i32, paths: Vec<String>, cleanup: Option<&str>) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.file SET cleanup = $3, error = NULL, updated_at = pg_catalog.clock_timestamp()
+          WHERE pipeline_id = $1 AND path = ANY ($2::text[]) AND cleanup = 'due' AND state = 'loaded'",
+        vec![pipeline_id.into(), paths.into(), cleanup.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes why a file could not be taken away; true where that is new.
+pub fn record_cleanup_error(pipeline_id: i32, path: &str, error: &str) -> Result<bool> {
+    let noted = spi::execute(
+        "UPDATE millrace.file SET error = $3, updated_at = pg_catalog.clock_timestamp()
+          WHERE pipeline_id = $1 AND path = $2 AND cleanup = 'due' AND error IS DISTINCT FROM $3",
+        vec![pipeline_id.into(), path.into(), error.into()],
+    )?;
+    Ok(noted > 0)
 }
 
 /// The state of one file.

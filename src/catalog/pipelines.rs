@@ -62,6 +62,29 @@ pub fn active_ids() -> Result<Vec<i32>> {
     Ok(rows.into_iter().map(|r| r.id).collect())
 }
 
+/// A place that a pipeline reads or writes.
+#[derive(Debug, Deserialize)]
+pub struct Place {
+    pub pipeline_id: i32,
+    pub owner: u32,
+    pub what: String,
+    pub location: String,
+}
+
+/// The places of all pipelines.
+pub fn places() -> Result<Vec<Place>> {
+    spi::query(
+        "SELECT p.id AS pipeline_id, p.owner::oid::bigint AS owner, v.what, v.location
+           FROM millrace.pipeline p
+          CROSS JOIN LATERAL (VALUES ('source', p.source), ('raw', p.raw), ('archive', p.options ->> 'archive')) AS v (what, location)
+          WHERE v.location IS NOT NULL
+          UNION ALL
+         SELECT p.id, p.owner::oid::bigint, l.layer, l.location
+           FROM millrace.layer l JOIN millrace.pipeline p ON p.id = l.pipeline_id",
+        vec![],
+    )
+}
+
 /// What a new pipeline is made of.
 pub struct New<'a> {
     pub name: &'a str,

@@ -1,31 +1,23 @@
 //! Azure storage: from a location and credentials to an object store of one container.
 //!
-//! Promises: whose identity is used is what the credentials say, and never what the machine happens to offer. Requests end in
-//! bounded time, and are tried again after 429 and 5xx with growing, random waits. Plain HTTP is spoken to this machine alone, or
-//! where the server's options allow it.
+//! Promises: as in [`super::network`]; whose identity is used is what the credentials say, and never what the machine happens to offer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use url::{Host, Url};
+use url::Url;
 
 use super::Credentials;
+use super::network::{client_options, is_loopback, may_speak_http, no_credentials, refuse, retries, unusable};
 use super::server_options::{identity, is_true};
 use crate::model::location::Scheme;
-use crate::model::mask::mask;
-use crate::model::{Code, Error, Location, Result};
+use crate::model::{Code, Location, Result};
 
 /// Azurite's account, and its key, which is the same in every copy of it.
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
 const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
-
-/// True for locations that are served here.
-pub(super) fn serves(location: &Location) -> bool {
-    !matches!(location.scheme(), Scheme::File | Scheme::S3 | Scheme::S3a | Scheme::Gs)
-}
 
 /// Account, container and path of a location.
 #[derive(Debug, PartialEq)]
@@ -45,8 +37,12 @@ pub(super) fn open(location: &Location, credentials: &Credentials) -> Result<(Ar
     Ok((Arc::new(build(location, parts, credentials)?), path))
 }
 
-fn refuse(location: &Location, code: Code, message: impl Into<String>, hint: &str) -> Error {
-    Error::new(code, message).detail(format!("location: {location}")).hint(hint)
+/// What makes two locations one place, however they are written: account and container, and the path in it.
+pub(super) fn identity_of(location: &Location, credentials: &Credentials) -> Result<(String, usize)> {
+    let parts = parts(location)?;
+    let emulator = is_true(credentials, "use_emulator").then(|| EMULATOR_ACCOUNT.to_owned());
+    let account = parts.account.or_else(|| credentials.get("account_name").cloned()).or(emulator).unwrap_or_default();
+    Ok((format!("azure:{}/{}", account.to_ascii_lowercase(), parts.container), parts.skip))
 }
 
 fn parts(location: &Location) -> Result<Parts> {
@@ -118,8 +114,8 @@ fn build(location: &Location, parts: Parts, credentials: &Credentials) -> Result
         .with_container_name(parts.container)
         .with_endpoint(endpoint.trim_end_matches('/').to_owned())
         .with_disable_tagging(true)
-        .with_retry(retries())
-        .with_client_options(client_options().with_allow_http(allow_http));
+        .with_retry(retries(credentials))
+        .with_client_options(client_options(credentials, allow_http));
     let text = |name: &str| credentials.get(name).cloned().unwrap_or_default();
     builder = match identity(credentials) {
         Some("account_key") => builder.with_access_key(text("account_key")),
@@ -132,77 +128,26 @@ fn build(location: &Location, parts: Parts, credentials: &Credentials) -> Result
             .with_client_id(text("client_id"))
             .with_tenant_id(text("tenant_id"))
             .with_federated_token_file(text("federated_token_file")),
-        Some("use_managed_identity") => match credentials.get("client_id") {
-            Some(id) => builder.with_client_id(id),
-            None => builder,
-        },
+        Some("use_managed_identity") => {
+            let builder = match credentials.get("identity_endpoint") {
+                Some(endpoint) => builder.with_msi_endpoint(endpoint),
+                None => builder,
+            };
+            match credentials.get("client_id") {
+                Some(id) => builder.with_client_id(id),
+                None => builder,
+            }
+        }
         Some("anonymous") => builder.with_skip_signature(true),
         _ if emulator => builder.with_access_key(EMULATOR_KEY),
         _ => {
-            return Err(refuse(
-                location,
-                Code::Forbidden,
-                "there are no credentials for the location",
-                "CREATE SERVER … FOREIGN DATA WRAPPER millrace OPTIONS (location '…'), then CREATE USER MAPPING … OPTIONS (account_key '…').",
-            ));
+            return Err(no_credentials(location, "account_key '…'"));
         }
     };
     if let Some(host) = credentials.get("authority_host") {
         builder = builder.with_authority_host(host.clone());
     }
-    builder.build().map_err(|e| {
-        refuse(
-            location,
-            Code::InvalidParameter,
-            "the credentials for the location can't be used",
-            "Check the options of the server and the user mapping.",
-        )
-        .detail(format!("location: {location}: {}", mask(&e.to_string())))
-    })
-}
-
-fn may_speak_http(location: &Location, endpoint: &str, credentials: &Credentials) -> Result<bool> {
-    let url = Url::parse(endpoint).ok();
-    let plain = url.as_ref().is_some_and(|url| url.scheme() == "http");
-    if !plain || is_true(credentials, "allow_http") || url.as_ref().is_some_and(is_loopback) {
-        return Ok(plain);
-    }
-    Err(refuse(
-        location,
-        Code::InvalidParameter,
-        "the endpoint speaks HTTP without encryption",
-        "Use https://, or give the server the option allow_http 'true'.",
-    ))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// Short enough that an outage is reported within seconds: who called waits and tries again.
-fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(5),
-            base: 2.0,
-        },
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(60),
-    }
-}
-
-/// A request that takes longer than this is given up; what is left of a long answer is then asked for anew.
-fn client_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_timeout(Duration::from_secs(60))
-        .with_pool_idle_timeout(Duration::from_secs(30))
+    builder.build().map_err(|_| unusable(location))
 }
 
 #[cfg(test)]
@@ -270,6 +215,7 @@ mod tests {
             (vec![("use_managed_identity", "false")], Code::Forbidden, "no credentials"),
             (vec![("account_key", "c2VjcmV0"), ("endpoint", "http://10.0.0.1")], Code::InvalidParameter, "allow_http"),
             (vec![("account_key", "not base 64")], Code::InvalidParameter, "can't be used"),
+            (vec![("secret_access_key", "x")], Code::Forbidden, "no credentials"),
         ] {
             let error = open(&place, &credentials(&given)).err().unwrap();
             assert_eq!(error.code, code, "{error:?}");

@@ -47,7 +47,42 @@ pub fn place_error(code: Code, message: impl Into<String>, place: &str) -> Error
 
 fn build(code: Code, error: Source<'_>, what: &str, place: &str) -> Error {
     let reason = mask(&full_text(error));
-    with_hint(Error::new(code, format!("cannot {what}")).detail(format!("location: {}: {reason}", mask(place))))
+    let remote = !place.starts_with("file:");
+    let hint = hint_of(&reason).or((remote && code == Code::Forbidden).then_some(
+        "The key is wrong, the token has expired, or it does not allow this: ALTER USER MAPPING … OPTIONS (SET …).",
+    ));
+    let error =
+        with_hint(Error::new(code, format!("cannot {what}")).detail(format!("location: {}: {reason}", mask(place))));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// What to do about an answer that says more than its status does.
+fn hint_of(reason: &str) -> Option<&'static str> {
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if says(&[
+        "AuthenticationFailed",
+        "InvalidAuthenticationInfo",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "ExpiredToken",
+    ]) {
+        return Some(
+            "The key is wrong, or the token has expired or is not for this place: ALTER USER MAPPING … OPTIONS (SET …).",
+        );
+    }
+    if says(&["AuthorizationPermissionMismatch", "AuthorizationFailure", "AccessDenied", "AuthorizationPermission"]) {
+        return Some("The credentials are known there but may not do this: grant the right in the storage account.");
+    }
+    if says(&["ContainerNotFound", "NoSuchBucket", "specified container does not exist"]) {
+        return Some("There is no such container or bucket. Check its name, or create it.");
+    }
+    if says(&["dns error", "failed to lookup address", "Name or service not known", "No address associated"]) {
+        return Some("The name of the host is not known. Check the account and the option endpoint of the server.");
+    }
+    None
 }
 
 fn with_hint(error: Error) -> Error {

@@ -232,6 +232,16 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
+/// The ETag that a file has now; None where there is none.
+pub(super) async fn etag_now(path: PathBuf, place: String) -> Result<Option<String>> {
+    blocking(move || match fs::metadata(&path) {
+        Ok(metadata) => Ok(Some(etag(&metadata))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error(&e, "read file", &place)),
+    })
+    .await
+}
+
 /// Brings a file that somebody else wrote to disk.
 pub(super) async fn sync(path: PathBuf, place: String) -> Result<()> {
     blocking(move || {

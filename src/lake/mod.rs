@@ -10,14 +10,18 @@ mod azure_tests;
 #[cfg(test)]
 #[path = "../../pg_test/azurite/mod.rs"]
 mod azurite;
+pub mod cleaning;
 pub mod decompress;
 pub mod delta;
 pub mod error;
+mod gcs;
 pub mod listing;
 mod local;
+pub mod network;
 pub mod parquet_file;
 pub mod parquet_rows;
 pub mod reading;
+mod s3;
 pub mod server_options;
 pub mod settling;
 pub mod store;

@@ -1,11 +1,11 @@
 //! Reads a landing file in blocks.
 //!
 //! Promises: the bytes are those of the file that the listing saw, or the stream ends with an error: `Changed` where the file was
-//! replaced or grew, `NotFound` where it is gone. A stream that ends without an error gave every byte. One block is in memory.
+//! replaced or grew, `NotFound` where it is gone. A stream that ends without an error gave every byte. No more than two blocks are in memory.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{self, BoxStream, TryStreamExt};
+use futures::stream::{self, BoxStream};
 use object_store::{GetRange, ObjectStore};
 
 use super::error::{place_error, store_error};
@@ -16,6 +16,9 @@ use crate::model::{Code, Result};
 
 /// Big enough to make storage calls rare, small enough to hold several.
 const BLOCK: usize = 2 * 1024 * 1024;
+
+/// What one request to a store asks for.
+const STRETCH: u64 = 4 * 1024 * 1024;
 
 /// The file from a byte on.
 pub async fn blocks(dir: &Dir, file: &LandingFile, from_byte: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
@@ -52,43 +55,32 @@ fn local_blocks(source: local::Source, from: u64, size: u64) -> BoxStream<'stati
     .boxed()
 }
 
-/// One conditional request for all that is wanted: the answer belongs to one version of the object as a whole.
+/// Conditional requests for one stretch after the other: each is for the version that was listed, ends within the limit of a request,
+/// and costs no more than itself when it fails. One is under way while another is worked on.
 async fn store_blocks(dir: &Dir, file: &LandingFile, from: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let place = dir.place_of(&file.path);
-    if from == file.size {
-        return Ok(stream::empty().boxed());
-    }
-    let options = conditional((from > 0).then_some(GetRange::Offset(from)), Some(&file.etag));
-    let answer =
-        dir.root().get_opts(&dir.path(&file.path)?, options).await.map_err(|e| store_error(&e, "read file", &place))?;
-    if answer.meta.size != file.size || etag_of(&answer.meta) != file.etag {
-        return Err(place_error(Code::Changed, "file changed after it was listed", &place));
-    }
-    let failed = place.clone();
-    let pieces = answer.into_stream().map_err(move |e| store_error(&e, "read file", &failed)).boxed();
-    let left = file.size - from;
-    let blocks = stream::try_unfold((pieces, BytesMut::new(), left), move |(mut pieces, mut block, mut left)| {
-        let place = place.clone();
+    let (root, path, place) = (dir.root().clone(), dir.path(&file.path)?, dir.place_of(&file.path));
+    let (size, etag) = (file.size, file.etag.clone());
+    let starts = (from..size).step_by(STRETCH as usize);
+    let fetched = stream::iter(starts).map(move |start| {
+        let (root, path, place, etag) = (root.clone(), path.clone(), place.clone(), etag.clone());
+        let end = size.min(start + STRETCH);
         async move {
-            while block.len() < BLOCK {
-                let Some(piece) = pieces.try_next().await? else { break };
-                left = left
-                    .checked_sub(piece.len() as u64)
-                    .ok_or_else(|| place_error(Code::Changed, "file became longer while it was read", &place))?;
-                if block.is_empty() && piece.len() >= BLOCK {
-                    return Ok(Some((piece, (pieces, block, left))));
-                }
-                block.extend_from_slice(&piece);
+            let failed = |e| store_error(&e, "read file", &place);
+            let range = (start > 0 || end < size).then_some(GetRange::Bounded(start..end));
+            let answer = root.get_opts(&path, conditional(range, Some(&etag))).await.map_err(failed)?;
+            if answer.meta.size != size || etag_of(&answer.meta) != etag {
+                return Err(place_error(Code::Changed, "file changed after it was listed", &place));
             }
-            if block.is_empty() {
-                return match left {
-                    0 => Ok(None),
-                    _ => Err(place_error(Code::Unavailable, "storage gave fewer bytes than the file has", &place)),
-                };
+            let bytes = answer.bytes().await.map_err(failed)?;
+            match bytes.len() as u64 == end - start {
+                true => Ok(bytes),
+                false => Err(place_error(
+                    Code::Unavailable,
+                    "storage gave another number of bytes than the file has",
+                    &place,
+                )),
             }
-            let full = block.split().freeze();
-            Ok(Some((full, (pieces, block, left))))
         }
     });
-    Ok(blocks.boxed())
+    Ok(fetched.buffered(2).boxed())
 }

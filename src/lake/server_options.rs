@@ -22,6 +22,7 @@ enum Kind {
     Endpoint,
     Key,
     Sas,
+    Json,
 }
 
 const SERVER: &[(&str, Kind)] = &[
@@ -29,6 +30,10 @@ const SERVER: &[(&str, Kind)] = &[
     ("account_name", Kind::Text),
     ("endpoint", Kind::Endpoint),
     ("authority_host", Kind::Endpoint),
+    ("identity_endpoint", Kind::Endpoint),
+    ("region", Kind::Text),
+    ("virtual_hosted_style", Kind::Bool),
+    ("proxy_url", Kind::Endpoint),
     ("use_emulator", Kind::Bool),
     ("allow_http", Kind::Bool),
     ("anonymous", Kind::Bool),
@@ -42,12 +47,24 @@ const USER_MAPPING: &[(&str, Kind)] = &[
     ("tenant_id", Kind::Text),
     ("federated_token_file", Kind::Text),
     ("use_managed_identity", Kind::Bool),
+    ("access_key_id", Kind::Text),
+    ("secret_access_key", Kind::Text),
+    ("session_token", Kind::Text),
+    ("service_account_key", Kind::Json),
     ("anonymous", Kind::Bool),
 ];
 
 /// Options that say who somebody is; a user mapping has one of them.
-const IDENTITIES: &[&str] =
-    &["account_key", "sas_token", "client_secret", "federated_token_file", "use_managed_identity", "anonymous"];
+const IDENTITIES: &[&str] = &[
+    "account_key",
+    "sas_token",
+    "client_secret",
+    "federated_token_file",
+    "use_managed_identity",
+    "secret_access_key",
+    "service_account_key",
+    "anonymous",
+];
 
 /// Checks the options of an object, all of them together as they would stand after a change.
 pub fn check(place: Place, options: &[(String, String)]) -> Result<()> {
@@ -109,7 +126,7 @@ fn check_identity(given: &Credentials) -> Result<()> {
         [] => {
             return bad(
                 "a user mapping needs credentials".into(),
-                "Give one of account_key; sas_token; client_id, client_secret and tenant_id; client_id, federated_token_file and tenant_id; use_managed_identity; anonymous.",
+                "Give one of account_key; sas_token; client_id, client_secret and tenant_id; client_id, federated_token_file and tenant_id; use_managed_identity; access_key_id and secret_access_key; service_account_key; anonymous.",
             );
         }
         [_] => {}
@@ -125,6 +142,9 @@ fn check_identity(given: &Credentials) -> Result<()> {
                 "Give client_id and tenant_id of the application that is registered in Entra ID.",
             );
         }
+    }
+    if given.contains_key("secret_access_key") && !given.contains_key("access_key_id") {
+        return bad("option \"secret_access_key\" needs \"access_key_id\"".into(), "The two belong together.");
     }
     Ok(())
 }
@@ -196,6 +216,9 @@ fn check_value(kind: Kind, value: &str) -> Result<(), String> {
         Kind::Sas if !value.split('&').any(|pair| pair.trim_start_matches('?').starts_with("sig=")) => {
             Err("is no SAS token: those hold sv=… and sig=…".into())
         }
+        Kind::Json if !serde_json::from_str::<serde_json::Value>(value).is_ok_and(|key| key.is_object()) => {
+            Err("is no key of a service account: those are JSON files".into())
+        }
         _ => Ok(()),
     }
 }
@@ -235,6 +258,9 @@ mod tests {
             (Place::UserMapping, vec![("client_id", "a"), ("client_secret", "b"), ("tenant_id", "c")]),
             (Place::UserMapping, vec![("use_managed_identity", "on")]),
             (Place::UserMapping, vec![("anonymous", "true"), ("use_managed_identity", "false")]),
+            (Place::Server, vec![("location", "s3://b"), ("region", "eu-west-1"), ("proxy_url", "http://proxy:3128")]),
+            (Place::UserMapping, vec![("access_key_id", "a"), ("secret_access_key", "b"), ("session_token", "c")]),
+            (Place::UserMapping, vec![("service_account_key", "{}")]),
             (Place::Wrapper, vec![]),
         ] {
             assert_eq!(check(place, &options(&given)), Ok(()), "{given:?}");
@@ -256,6 +282,10 @@ mod tests {
             (Place::UserMapping, vec![("endpoint", "https://x")], "ALTER SERVER"),
             (Place::UserMapping, vec![("client_secret", "TOPSECRET"), ("client_id", "x")], "tenant_id"),
             (Place::UserMapping, vec![("account_key", "c2VjcmV0"), ("sas_token", "sig=TOPSECRET")], "exclude"),
+            (Place::UserMapping, vec![("secret_access_key", "TOPSECRET")], "access_key_id"),
+            (Place::UserMapping, vec![("service_account_key", "TOPSECRET")], "JSON"),
+            (Place::Server, vec![("location", "s3://b"), ("proxy_url", "http://u:TOPSECRET@p")], "must be a URL"),
+            (Place::UserMapping, vec![("network_timeout", "1")], "no option"),
             (Place::UserMapping, vec![], "needs credentials"),
             (Place::Wrapper, vec![("x", "TOPSECRET")], "no options"),
         ] {

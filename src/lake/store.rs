@@ -18,8 +18,9 @@ use object_store::{
 };
 
 use super::error::{place_error, store_error};
-use super::{azure, local};
-use crate::model::{Code, Error, Location, Result};
+use super::{azure, gcs, local, s3};
+use crate::model::location::Scheme;
+use crate::model::{Code, Location, Result};
 
 /// Names and values as a server and a user mapping hold them (`endpoint`, `account_key`, `sas_token` …).
 pub type Credentials = BTreeMap<String, String>;
@@ -37,17 +38,13 @@ impl Dir {
     /// The handle alone: nothing is read, and the directory need not exist.
     pub fn at(location: &Location, credentials: &Credentials) -> Result<Dir> {
         let (location, _) = location.split_glob();
-        if azure::serves(&location) {
-            let (root, path) = azure::open(&location, credentials)?;
-            return Ok(Dir { prefix: parse_path(&path, &location)?, root, local: None, location });
-        }
         if !location.is_local() {
-            return Err(Error::new(
-                Code::Unsupported,
-                format!("scheme \"{}\" is not supported yet", location.scheme().name()),
-            )
-            .detail(format!("location: {location}"))
-            .hint("Use a file://, abfss:// or az:// location."));
+            let (root, path) = match () {
+                _ if s3::serves(&location) => s3::open(&location, credentials)?,
+                _ if gcs::serves(&location) => gcs::open(&location, credentials)?,
+                _ => azure::open(&location, credentials)?,
+            };
+            return Ok(Dir { prefix: parse_path(&path, &location)?, root, local: None, location });
         }
         let path = location.local_path()?;
         Ok(Dir {
@@ -214,6 +211,26 @@ impl Dir {
         }
     }
 
+    /// The ETag that an object has now; None where there is none.
+    pub(crate) async fn etag_now(&self, relative: &str) -> Result<Option<String>> {
+        if let Some(path) = self.local_path(relative) {
+            return local::etag_now(path, self.place_of(relative)).await;
+        }
+        match self.root.head(&self.path(relative)?).await {
+            Ok(meta) => Ok(Some(etag_of(&meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(store_error(&e, "read file", &self.place_of(relative))),
+        }
+    }
+
+    /// Removes an object; one that is gone already counts as removed.
+    pub(crate) async fn remove(&self, relative: &str) -> Result<()> {
+        match self.root.delete(&self.path(relative)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(store_error(&e, "delete file", &self.place_of(relative))),
+        }
+    }
+
     /// Removes an object if it can; what stays behind must be harmless.
     pub(crate) async fn remove_quietly(&self, relative: &str) {
         if let Ok(path) = self.path(relative) {
@@ -268,6 +285,17 @@ impl Dir {
         let files = found.objects.iter().map(|object| &object.location);
         Ok(files.chain(&found.common_prefixes).filter_map(Path::filename).any(|name| !name.starts_with(['.', '_'])))
     }
+}
+
+/// What makes two locations one place, however they are written, as segments: a place whose segments begin with another's lies in it.
+pub fn segments_of(location: &Location, credentials: &Credentials) -> Result<Vec<String>> {
+    let (store, skip) = match location.scheme() {
+        Scheme::File => ("file".to_owned(), 0),
+        Scheme::S3 | Scheme::S3a => (format!("s3:{}", location.authority()), 0),
+        Scheme::Gs => (format!("gs:{}", location.authority()), 0),
+        _ => azure::identity_of(location, credentials)?,
+    };
+    Ok(std::iter::once(store).chain(location.segments()[skip..].iter().cloned()).collect())
 }
 
 /// The ETag of an object, without the quotes that some answers give it and others do not; where its store has none, one made of

@@ -84,6 +84,11 @@ impl Code {
         }
     }
 
+    /// True where somebody wants the statement or the process to end: never to be taken for a failure of what was tried.
+    pub fn is_cancel(&self) -> bool {
+        matches!(&self.sqlstate(), b"57014" | b"57P01")
+    }
+
     /// True where trying the same thing again later may succeed without anybody changing anything.
     pub fn is_temporary(&self) -> bool {
         match self {

@@ -58,6 +58,18 @@ pub enum Compression {
     Bz2,
 }
 
+/// What becomes of a landing file once it is loaded, and published wherever the pipeline publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Cleanup {
+    /// It stays.
+    #[default]
+    None,
+    Delete,
+    /// It is moved to the location that `archive` names.
+    Archive,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -78,6 +90,9 @@ pub struct Options {
     /// Delta: what a version means that changed or deleted rows.
     pub on_change: OnChange,
     pub on_replaced: OnReplaced,
+    pub cleanup: Cleanup,
+    /// Where `cleanup` moves files to.
+    pub archive: Option<String>,
     pub order: Order,
     /// CSV and JSON.
     pub compression: Compression,
@@ -142,6 +157,8 @@ impl Default for Options {
             start_timestamp: None,
             on_change: OnChange::Fail,
             on_replaced: OnReplaced::Ignore,
+            cleanup: Cleanup::None,
+            archive: None,
             order: Order::Path,
             compression: Compression::Auto,
             encoding: "utf-8".into(),
@@ -230,6 +247,23 @@ impl Options {
                     .detail("It is 0.")
                     .hint(format!("Leave \"{name}\" out for its default.")));
             }
+        }
+        if (self.cleanup == Cleanup::Archive) != self.archive.is_some() {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "options \"cleanup\" and \"archive\" do not fit each other",
+            )
+            .detail("cleanup => archive needs the location of the archive, and only then there is one.")
+            .hint(
+                r#"Write {"cleanup": "archive", "archive": "abfss://container@account.dfs.core.windows.net/archive"}."#,
+            ));
+        }
+        if let Some(archive) = &self.archive
+            && Location::parse(archive)?.split_glob().1.is_some()
+        {
+            return Err(Error::new(Code::InvalidParameter, "option \"archive\" holds a pattern")
+                .detail(format!("It is {}.", Location::parse(archive)?))
+                .hint("Name a directory."));
         }
         if let Some(ratio) = self.max_reject_ratio.filter(|r| !(0.0..=1.0).contains(r)) {
             return Err(Error::new(Code::InvalidParameter, "option \"max_reject_ratio\" must be from 0 to 1")
@@ -434,6 +468,9 @@ mod tests {
             json!({"delimiter": "\""}),
             json!([1]),
             json!({"settle": "soon"}),
+            json!({"cleanup": "archive"}),
+            json!({"cleanup": "delete", "archive": "file:///x"}),
+            json!({"cleanup": "archive", "archive": "file:///x/*.csv"}),
         ] {
             let e = Options::parse(&bad).unwrap_err();
             assert!(e.detail.is_some() && e.hint.is_some(), "{bad}");

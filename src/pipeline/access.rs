@@ -5,12 +5,12 @@
 use pgrx::pg_sys::Oid;
 
 use crate::catalog::servers;
-use crate::lake::Credentials;
+use crate::lake::{Credentials, network};
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::user;
+use crate::pg::{gucs, user};
 use crate::pipeline::scope;
 
 /// What a role has to show at a location. Runs inside a transaction.
@@ -18,7 +18,9 @@ pub fn credentials(role: u32, location: &Location) -> Result<Credentials> {
     if location.is_local() {
         return Ok(Credentials::new());
     }
-    scope::catalog(|| servers::credentials(role, location))
+    let mut found = scope::catalog(|| servers::credentials(role, location))?;
+    found.insert(network::TIMEOUT.into(), gucs::network_timeout().as_millis().to_string());
+    Ok(found)
 }
 
 /// What a pipeline's owner has to show at a location, looked up in a transaction of its own.

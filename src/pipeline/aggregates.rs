@@ -13,7 +13,7 @@ use crate::model::{self, Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
 use crate::pg::{analyze, runtime, spi};
-use crate::pipeline::{access, publish, scope};
+use crate::pipeline::{access, places, publish, scope};
 
 /// The aggregates to merge. An aggregate whose view is gone would be wrong from then on, so that is an error.
 pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
@@ -133,6 +133,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
     if let Some(location) = publish {
         plan.check_publishable()?;
         access::require_writable(pipeline.owner, location)?;
+        places::require_apart(pipeline.owner, Some(pipeline.id), &[("publish", Some(location))])?;
         let columns = publish::aggregate_columns(&plan);
         let location = Location::parse(location)?;
         let credentials = access::credentials(pipeline.owner, &location)?;

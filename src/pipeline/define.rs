@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
 use crate::lake::delta::Table;
-use crate::lake::store::Credentials;
+use crate::lake::store::{Credentials, Dir};
 use crate::model::location::Location;
 use crate::model::names;
-use crate::model::options::Options;
+use crate::model::options::{Cleanup, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, publish, scope};
+use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, places, publish, scope};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -50,9 +50,16 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     for location in [wanted.raw, wanted.semi_processed].into_iter().flatten() {
         access::require_writable(owner.to_u32(), location)?;
     }
-    check_apart(&[Some(wanted.source), wanted.raw, wanted.semi_processed])?;
+    let places = [
+        ("source", Some(wanted.source)),
+        ("raw", wanted.raw),
+        (layers::SEMI_PROCESSED, wanted.semi_processed),
+        ("archive", options.archive.as_deref()),
+    ];
+    places::require_apart(owner.to_u32(), None, &places)?;
     let table = delta::define::find(wanted.source, wanted.format)?;
     delta::define::check(&wanted, &options, table.is_some())?;
+    check_cleanup(owner.to_u32(), wanted.source, table.is_some(), &options)?;
     let (existing, columns, format) = match (&table, wanted.columns) {
         (Some(table), None) => (vec![], delta::define::columns(table), "delta"),
         (Some(_), Some(text)) => (vec![], text.to_string(), "delta"),
@@ -188,18 +195,21 @@ fn check_every(every: Option<&str>) -> Result<()> {
     }
 }
 
-/// The source and the layers must be different places, and none inside another: a layer's files are no landing files.
-fn check_apart(places: &[Option<&str>]) -> Result<()> {
-    let mut seen: Vec<String> = Vec::new();
-    for place in places.iter().flatten() {
-        let (directory, _) = Location::parse(place)?.split_glob();
-        let url = format!("{}/", directory.display().trim_end_matches('/'));
-        if let Some(other) = seen.iter().find(|o| o.starts_with(&url) || url.starts_with(o.as_str())) {
-            return Err(Error::new(Code::InvalidParameter, "source, raw and semi_processed must be places apart")
-                .detail(format!("{other} and {url} overlap."))
-                .hint("Give each a directory of its own, none inside another."));
-        }
-        seen.push(url);
+/// Whoever has files taken away needs the right to, and an archive that can be opened.
+fn check_cleanup(owner: u32, source: &str, is_table: bool, options: &Options) -> Result<()> {
+    if options.cleanup == Cleanup::None {
+        return Ok(());
+    }
+    if is_table {
+        return Err(Error::new(Code::InvalidParameter, "option \"cleanup\" is for landing files")
+            .detail("The source is a Delta table, whose files are its own.")
+            .hint("Leave it out."));
+    }
+    access::require_writable(owner, source)?;
+    if let Some(archive) = &options.archive {
+        access::require_writable(owner, archive)?;
+        let location = Location::parse(archive)?;
+        Dir::at(&location, &access::credentials(owner, &location)?)?;
     }
     Ok(())
 }
@@ -309,11 +319,23 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             let given_keys = Value::Object(given.clone());
             // Some options have a meaning with a key alone.
             given.entry("primary_key").or_insert_with(|| json!(pipeline.options.primary_key));
+            for option in ["cleanup", "archive"] {
+                if let Some(value) = all.get(option).filter(|value| !value.is_null()) {
+                    given.insert(option.into(), value.clone());
+                }
+            }
             Options::parse(&Value::Object(given))?;
             let mut options = Options::parse(&all)?;
             check_key(&pipeline, &mut options)?;
             delta::define::check_change(&pipeline, &given_keys, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
+            if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
+                check_cleanup(pipeline.owner, &pipeline.source, pipeline.format == "delta", &options)?;
+            }
+            if options.archive != pipeline.options.archive {
+                let archive = [("archive", options.archive.as_deref())];
+                places::require_apart(pipeline.owner, Some(pipeline.id), &archive)?;
+            }
             Some(serde_json::to_value(&options).map_err(|e| Error::new(Code::Internal, e.to_string()))?)
         }
         Some(other) => {

@@ -194,8 +194,8 @@ fn verdict(known: Option<&Known>, file: LandingFile) -> Verdict {
             false => Verdict::NotNow,
         };
     }
-    // A file that was never loaded, not even in part, may be replaced as its producer likes.
-    match known.records_done > 0 || matches!(known.state.as_str(), "loaded" | "changed") {
+    // A file that was never loaded, not even in part, may be replaced as its producer likes; one that was taken away has made room.
+    match !known.cleaned && (known.records_done > 0 || matches!(known.state.as_str(), "loaded" | "changed")) {
         true => Verdict::Replaced(file),
         false => whole(file),
     }

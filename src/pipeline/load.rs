@@ -18,6 +18,7 @@ use crate::model::expectation::Rules;
 use crate::model::keyed::Op;
 use crate::model::landing::{Origin, origins};
 use crate::model::offset::Offset;
+use crate::model::options::Cleanup;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
 use crate::pg::copy::{self, Filter, Violation};
@@ -169,6 +170,7 @@ fn record(
             dropped: left_out.dropped[i],
             duplicates: left_out.duplicates[i],
             done: p.done,
+            clean: pipeline.options.cleanup != Cleanup::None,
         })
         .collect();
     files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
@@ -225,12 +227,14 @@ pub fn record_failed(pipeline: &Pipeline, file: &crate::lake::listing::LandingFi
 /// Notes a failure of a file: `dead` at once where another try can't help.
 pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, can_help: bool) -> Result<()> {
     let options = &pipeline.options;
+    // Storage that is out of reach is no fault of the file, and says nothing of how often to try.
+    let most = if error.code == Code::Unavailable { i32::MAX } else { options.max_attempts as i32 };
     files::record_failed(
         pipeline.id,
         (file.0, file.1, file.2 as i64),
         &error.to_string(),
         can_help,
-        options.max_attempts as i32,
+        most,
         options.backoff.as_millis() as i64,
     )?;
     events::record(&pipeline.name, "file_failed", Some(file.0), Some(&error.to_string()), None)

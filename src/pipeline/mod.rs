@@ -3,6 +3,7 @@
 pub mod access;
 pub mod aggregates;
 pub mod ahead;
+pub mod clean;
 pub mod columns;
 pub mod define;
 pub mod delta;
@@ -17,6 +18,7 @@ pub mod land;
 pub mod load;
 pub mod look;
 pub mod open;
+pub mod places;
 pub mod publish;
 pub mod reach;
 pub mod read;

@@ -49,6 +49,7 @@ pub fn publish(mode: Mode, pipeline: &Pipeline, open: &mut Layers) -> Result<boo
                 open.0.remove(&pending.location);
                 worked = true;
             }
+            Err(e) if e.code.is_cancel() => return Err(e),
             Err(e) => {
                 open.0.remove(&pending.location);
                 let wait = pipeline.options.backoff.as_millis() as i64;

@@ -19,6 +19,7 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
 use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
+use crate::pipeline::clean::Cleaner;
 use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
@@ -49,6 +50,7 @@ pub struct Runner {
     delta: Option<delta::Source>,
     raw: Option<Table>,
     discovery: Discovery,
+    cleaner: Cleaner,
     layers: publish::Layers,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
@@ -82,6 +84,7 @@ impl Runner {
             delta: None,
             raw: None,
             discovery: Discovery::default(),
+            cleaner: Cleaner::default(),
             layers: publish::Layers::default(),
             failed: vec![],
             conflicts: 0,
@@ -143,6 +146,7 @@ impl Runner {
                 self.conflicts = 0;
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
                 publish::publish(self.mode, pipeline, &mut self.layers)?;
+                self.clean(pipeline)?;
                 return Ok(tick);
             }
             Err(e) if e.code == Code::Conflict && self.conflicts < MOST_CONFLICTS => {
@@ -159,7 +163,12 @@ impl Runner {
                 return Err(e);
             }
         }
-        Ok(if publish::publish(self.mode, pipeline, &mut self.layers)? { Tick::Worked } else { Tick::Idle })
+        let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
+        Ok(if self.clean(pipeline)? || published { Tick::Worked } else { Tick::Idle })
+    }
+
+    fn clean(&mut self, pipeline: &Pipeline) -> Result<bool> {
+        self.cleaner.clean(self.mode, pipeline, self.source.as_ref().map(|(_, source)| source))
     }
 
     /// Drops what retention does not keep.
@@ -191,6 +200,7 @@ impl Runner {
         self.delta = None;
         self.raw = None;
         self.discovery.forget();
+        self.cleaner.forget();
         self.layers = publish::Layers::default();
     }
 

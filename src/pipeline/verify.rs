@@ -88,11 +88,11 @@ pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
     if let Some(raw) = &pipeline.raw {
         checks.extend(attempt("raw", "readable", || {
             raw_layer(raw, pipeline, position, landed + sums.rejects + sums.dropped)
-        }));
+        })?);
     }
     for layer in published(pipeline)? {
         let name = layer.layer.clone();
-        checks.extend(attempt(&name, "readable", || published_layer(pipeline, &layer)));
+        checks.extend(attempt(&name, "readable", || published_layer(pipeline, &layer))?);
     }
     Ok(checks)
 }
@@ -102,17 +102,20 @@ pub fn count(layer: &str, name: &'static str, expected: i64, found: i64, detail:
     Check { layer: layer.into(), name, expected: expected.to_string(), found: found.to_string(), ok, detail }
 }
 
-/// A layer that can't be read is a failed check, not the end of the report.
-fn attempt(layer: &str, name: &'static str, f: impl FnOnce() -> Result<Vec<Check>>) -> Vec<Check> {
-    subtransaction::run(f).unwrap_or_else(|e: Error| {
-        vec![Check {
+/// A layer that can't be read is a failed check, not the end of the report; a cancel is.
+fn attempt(layer: &str, name: &'static str, f: impl FnOnce() -> Result<Vec<Check>>) -> Result<Vec<Check>> {
+    subtransaction::run(f).or_else(|e: Error| {
+        if e.code.is_cancel() {
+            return Err(e);
+        }
+        Ok(vec![Check {
             layer: layer.into(),
             name,
             expected: "yes".into(),
             found: "no".into(),
             ok: false,
             detail: Some(e.to_string()),
-        }]
+        }])
     })
 }
 
@@ -236,7 +239,7 @@ fn kept_aggregates(pipeline: &Pipeline, kept_from: i64) -> Result<Vec<Check>> {
                 count(&layer, "groups", c.expected, c.found, None),
                 count(&layer, "groups that differ from a recompute", 0, c.differing, None),
             ])
-        }));
+        })?);
     }
     Ok(checks)
 }

@@ -1,0 +1,246 @@
+//! Storage that stalls, breaks off, answers nonsense or is busy: whoever waits can leave at once, and nothing is lost.
+//!
+//! Between the extension and Azurite stands a relay of ours that does all that on demand.
+
+use crate::azurite::Azurite;
+use crate::lake::{self, CONTAINER, put};
+use crate::retail::assert_verified;
+use crate::server::{Preload, Server, wait_until};
+use crate::sql::{Session, quote};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mood {
+    Fine,
+    /// Takes requests and never answers.
+    Stall,
+    /// Closes every connection.
+    Reset,
+    /// Answers every request with this status.
+    Status(u16),
+    /// Gives so many bytes of its answers, then closes.
+    Truncate(usize),
+}
+
+/// Relays connections to Azurite, as its mood has it.
+struct Relay {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    mood: Mood,
+    open: Vec<TcpStream>,
+}
+
+impl Relay {
+    fn to(azurite: &Azurite) -> Relay {
+        let target = azurite.endpoint().split('/').nth(2).unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State { mood: Mood::Fine, open: vec![] }));
+        let shared = state.clone();
+        // Ends with the process: a listener can't be told to stop.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (target, shared) = (target.clone(), shared.clone());
+                std::thread::spawn(move || serve(client, &target, &shared));
+            }
+        });
+        Relay { address, state }
+    }
+
+    fn endpoint(&self, azurite: &Azurite) -> String {
+        format!("http://{}/{}", self.address, azurite.account())
+    }
+
+    /// Changes its mood; connections that are open end.
+    fn is(&self, mood: Mood) {
+        let mut state = self.state.lock().unwrap();
+        state.mood = mood;
+        for stream in state.open.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn serve(mut client: TcpStream, target: &str, state: &Mutex<State>) {
+    let mood = {
+        let mut state = state.lock().unwrap();
+        state.open.extend(client.try_clone());
+        state.mood
+    };
+    match mood {
+        Mood::Reset => {}
+        Mood::Stall => {
+            let mut sink = [0; 4096];
+            while client.read(&mut sink).is_ok_and(|n| n > 0) {}
+        }
+        Mood::Status(code) => {
+            let mut head = [0; 4096];
+            let _ = client.read(&mut head);
+            let _ = write!(client, "HTTP/1.1 {code} Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+        Mood::Fine | Mood::Truncate(_) => {
+            let Ok(server) = TcpStream::connect(target) else { return };
+            let most = if let Mood::Truncate(most) = mood { most } else { usize::MAX };
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || relay(from, to, usize::MAX));
+            relay(server, client.try_clone().unwrap(), most);
+        }
+    }
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+fn relay(mut from: TcpStream, mut to: TcpStream, mut left: usize) {
+    let mut buffer = [0; 16384];
+    while left > 0
+        && let Ok(n) = from.read(&mut buffer)
+        && n > 0
+    {
+        let n = n.min(left);
+        if to.write_all(&buffer[..n]).is_err() {
+            break;
+        }
+        left -= n;
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+struct Case {
+    server: Server,
+    session: Session,
+    azurite: Azurite,
+    relay: Relay,
+}
+
+fn case(name: &str, preload: Preload, timeout: &str) -> Case {
+    let server = Server::start_new(preload);
+    let mut session = server.create_database(name);
+    let azurite = Azurite::start(&[CONTAINER]);
+    let relay = Relay::to(&azurite);
+    session.execute("CREATE SCHEMA staging");
+    session.execute(&lake::create_server_at(&azurite, &relay.endpoint(&azurite)));
+    session.execute(&lake::create_mapping(&azurite));
+    session.execute(&format!("ALTER SYSTEM SET millrace.network_timeout = '{timeout}'"));
+    session.execute("SELECT pg_reload_conf()");
+    wait_until("the setting counts", Duration::from_secs(20), || {
+        session.value("SHOW millrace.network_timeout") == timeout
+    });
+    Case { server, session, azurite, relay }
+}
+
+#[test]
+fn whoever_waits_for_storage_that_stalls_can_leave_at_once() {
+    let mut case = case("stalled", Preload::Yes, "10min");
+    let place = lake::location(&case.azurite);
+    put(&case.azurite, "in/1.csv", b"id\n1\n");
+    let create = |name: &str, every: &str| {
+        format!(
+            "SELECT millrace.create_pipeline('{name}', source => '{place}/in/*.csv', columns => 'id int', staging => 'staging.{name}',
+                    raw => '{place}/{name}', every => {every}, options => '{{\"settle\": 0}}')"
+        )
+    };
+    case.session.execute(&create("p", "NULL"));
+    case.session.execute(&create("w", "'50 ms'"));
+    wait_until("the worker works", Duration::from_secs(60), || {
+        case.session.number("SELECT count(*) FROM staging.w") == 1
+    });
+    case.relay.is(Mood::Stall);
+    case.session.execute("SET statement_timeout = '500 ms'");
+    let begun = Instant::now();
+    for sql in [
+        format!("SELECT count(*) FROM millrace.list('{place}/in/')"),
+        format!("SELECT count(*) FROM millrace.describe('{place}/in/*.csv')"),
+        format!("SELECT count(*) FROM millrace.peek('{place}/in/*.csv')"),
+        create("q", "NULL"),
+        "CALL millrace.run('p')".to_string(),
+        "SELECT count(*) FROM millrace.verify('w')".to_string(),
+    ] {
+        case.session.raises(&sql, "57014");
+    }
+    // Half a second each, and much time for a busy machine; a request itself would take ten minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let took = case.server.stop_fast();
+    assert!(took < Duration::from_secs(10), "a fast shutdown took {took:?} with a worker that waits for storage");
+}
+
+#[test]
+fn bursts_stalls_and_broken_answers_delay_and_lose_nothing() {
+    let mut case = case("faults", Preload::Yes, "3s");
+    let place = lake::location(&case.azurite);
+    case.session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{place}/in/*.csv', columns => 'id int, filler text', staging => 'staging.p',
+                raw => '{place}/raw', semi_processed => '{place}/semi', every => '50 ms', options => '{{\"settle\": 0, \"max_files_per_chunk\": 3}}')"
+    ));
+    let filler = "x".repeat(2_000);
+    let mut landed = 0;
+    for (mood, seconds) in [
+        (Mood::Status(503), 2),
+        (Mood::Status(429), 2),
+        (Mood::Status(500), 2),
+        (Mood::Reset, 2),
+        (Mood::Truncate(700), 3),
+        (Mood::Truncate(5_000), 3),
+        (Mood::Stall, 10),
+    ] {
+        for _ in 0..4 {
+            landed += 1;
+            put(&case.azurite, &format!("in/{landed:02}.csv"), format!("id,filler\n{landed},{filler}\n").as_bytes());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        case.relay.is(mood);
+        std::thread::sleep(Duration::from_secs(seconds));
+        case.relay.is(Mood::Fine);
+        case.session.execute("SELECT millrace.resume('p')");
+    }
+    wait_until("everything is loaded and published", Duration::from_secs(120), || {
+        case.session.line("SELECT (SELECT count(*) FROM staging.p), (SELECT count(*) FROM millrace.publications WHERE state <> 'done')")
+            == format!("{landed}|0")
+    });
+    assert_eq!(case.session.number("SELECT count(DISTINCT id) FROM staging.p WHERE length(filler) = 2000"), landed);
+    assert_eq!(case.session.number("SELECT count(*) FROM staging.p_rejects"), 0);
+    assert_eq!(case.session.number("SELECT count(*) FROM millrace.files WHERE state = 'dead'"), 0);
+    assert_verified(&mut case.session, "p");
+    for secret in [case.azurite.key(), "sig=".into()] {
+        assert!(!case.server.log().contains(&secret), "a secret is in the log");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_place_is_said_with_a_way_on() {
+    let mut case = case("wrong_places", Preload::No, "2s");
+    let place = lake::location(&case.azurite);
+    let list = |place: &str| format!("SELECT count(*) FROM millrace.list({})", quote(place));
+    let hint = |session: &mut Session, sql: &str, state: &str| {
+        session.raises(sql, state).hint().unwrap_or_default().to_owned()
+    };
+    case.session.execute(&format!(
+        "CREATE SERVER missing FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://missing', endpoint '{0}', account_name '{1}');
+         CREATE USER MAPPING FOR PUBLIC SERVER missing OPTIONS (account_key '{2}');
+         CREATE SERVER nowhere FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://nowhere', endpoint 'https://account.invalid', account_name 'x');
+         CREATE USER MAPPING FOR PUBLIC SERVER nowhere OPTIONS (account_key '{2}');
+         CREATE SERVER proxied FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://proxied', endpoint '{0}', account_name '{1}', proxy_url 'http://127.0.0.1:9');
+         CREATE USER MAPPING FOR PUBLIC SERVER proxied OPTIONS (account_key '{2}')",
+        case.azurite.endpoint(),
+        case.azurite.account(),
+        case.azurite.key()
+    ));
+    assert!(hint(&mut case.session, &list("az://missing/in"), "58P01").contains("no such container"));
+    assert!(hint(&mut case.session, &list("az://nowhere/in"), "08006").contains("name of the host"));
+    hint(&mut case.session, &list("az://proxied/in"), "08006");
+    hint(&mut case.session, &list("s3://bucket/in"), "42704");
+    let wrong = case.azurite.key().replace("Eby8", "Abc8");
+    case.session
+        .execute(&format!("ALTER USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (SET account_key '{wrong}')"));
+    assert!(hint(&mut case.session, &list(&format!("{place}/in")), "42501").contains("key is wrong"));
+    case.session.execute(&format!(
+        "ALTER USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (DROP account_key, ADD sas_token {})",
+        quote(&case.azurite.expired_sas())
+    ));
+    assert!(hint(&mut case.session, &list(&format!("{place}/in")), "42501").contains("expired"));
+}

@@ -1,0 +1,101 @@
+//! How storage is spoken to: how long, how often, through which proxy, and where without encryption.
+//!
+//! Promises: every request ends within the limit and is tried again within it after 429, 5xx and broken connections, with growing,
+//! random waits. No proxy but the one in the server's options is used: the process environment is not looked at. Plain HTTP is
+//! spoken to this machine alone, or where the server's options allow it.
+
+use std::time::Duration;
+
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use url::{Host, Url};
+
+use super::Credentials;
+use super::server_options::is_true;
+use crate::model::{Code, Error, Location, Result};
+
+/// Milliseconds that a request may take; beside the options of server and user mapping, where no user can put it.
+pub const TIMEOUT: &str = "network_timeout";
+
+const USUAL_LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) fn limit(credentials: &Credentials) -> Duration {
+    let given = credentials.get(TIMEOUT).and_then(|millis| millis.parse().ok());
+    given.map_or(USUAL_LIMIT, Duration::from_millis)
+}
+
+/// An outage is reported within the limit: who called waits and tries again.
+pub(super) fn retries(credentials: &Credentials) -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: 6,
+        retry_timeout: limit(credentials),
+    }
+}
+
+pub(super) fn client_options(credentials: &Credentials, allow_http: bool) -> ClientOptions {
+    let limit = limit(credentials);
+    let options = ClientOptions::new()
+        .with_connect_timeout(limit.min(Duration::from_secs(5)))
+        .with_timeout(limit)
+        .with_pool_idle_timeout(Duration::from_secs(30))
+        .with_allow_http(allow_http);
+    match credentials.get("proxy_url") {
+        Some(proxy) => options.with_proxy_url(proxy),
+        // Naming a proxy keeps the client from looking for one in the environment; it is then used for no host.
+        None => options.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*,0.0.0.0/0,::/0"),
+    }
+}
+
+/// True where the endpoint speaks plain HTTP and may.
+pub(super) fn may_speak_http(location: &Location, endpoint: &str, credentials: &Credentials) -> Result<bool> {
+    let url = Url::parse(endpoint).ok();
+    let plain = url.as_ref().is_some_and(|url| url.scheme() == "http");
+    if !plain || is_true(credentials, "allow_http") || url.as_ref().is_some_and(is_loopback) {
+        return Ok(plain);
+    }
+    Err(refuse(
+        location,
+        Code::InvalidParameter,
+        "the endpoint speaks HTTP without encryption",
+        "Use https://, or give the server the option allow_http 'true'.",
+    ))
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+pub(super) fn refuse(location: &Location, code: Code, message: impl Into<String>, hint: &str) -> Error {
+    Error::new(code, message).detail(format!("location: {location}")).hint(hint)
+}
+
+/// For a location whose server and user mapping hold no credentials of its kind of storage.
+pub(super) fn no_credentials(location: &Location, example: &str) -> Error {
+    refuse(
+        location,
+        Code::Forbidden,
+        "there are no credentials for the location",
+        &format!(
+            "CREATE SERVER … FOREIGN DATA WRAPPER millrace OPTIONS (location '…'), then CREATE USER MAPPING … OPTIONS ({example});"
+        ),
+    )
+}
+
+/// For credentials of which the library can make no store. Its words are left out: they may quote a secret.
+pub(super) fn unusable(location: &Location) -> Error {
+    refuse(
+        location,
+        Code::InvalidParameter,
+        "the credentials for the location can't be used",
+        "Check the options of the server and the user mapping.",
+    )
+}
