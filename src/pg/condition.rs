@@ -34,11 +34,13 @@ fn refused(what: &str) -> Error {
         .hint(ONE_ROW)
 }
 
-/// Reads a condition under the caller's own search path.
-pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
-    let found = subtransaction::run(|| {
-        // SAFETY: the relation is open while its columns are looked up; trees live in the current memory context and are
-        // read as the node types that their tags tell.
+/// Runs `f` in a subtransaction with a parse state whose only relation is the table.
+fn over<R>(
+    table: pg_sys::Oid,
+    f: impl FnOnce(*mut pg_sys::ParseState, *mut pg_sys::ParseNamespaceItem) -> Result<R>,
+) -> Result<R> {
+    subtransaction::run(|| {
+        // SAFETY: the relation is open while its columns are looked up; trees live in the current memory context.
         unsafe {
             let state = pg_sys::make_parsestate(std::ptr::null_mut());
             let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
@@ -50,12 +52,23 @@ pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
                 false,
                 false,
             );
+            let result = f(state, item)?;
+            pg_sys::free_parsestate(state);
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+            Ok(result)
+        }
+    })
+}
+
+/// Reads a condition under the caller's own search path.
+pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
+    let found = over(table, |state, item| {
+        // SAFETY: trees are read as the node types that their tags tell.
+        unsafe {
             let node = transform(state, item, condition)?;
             refuse_volatile(node)?;
             let columns = columns(node, table)?;
             let sql = deparse::pinned(|| Staging::new(table).condition(node))?;
-            pg_sys::free_parsestate(state);
-            pg_sys::table_close(relation, pg_sys::NoLock as i32);
             Ok(Analyzed { sql, columns })
         }
     });
@@ -65,7 +78,7 @@ pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
 /// Reads assignments as in UPDATE … SET: each column with the expression for it, which is held to the rules of a condition.
 pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)>> {
     let text = CString::new(format!("UPDATE t SET {fix}\n")).map_err(|_| no_assignments(fix))?;
-    let found = subtransaction::run(|| {
+    let found = over(table, |state, item| {
         // SAFETY: as in `analyze`.
         unsafe {
             let list = PgList::<pg_sys::RawStmt>::from_pg(pg_sys::raw_parser(
@@ -80,16 +93,6 @@ pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)
             if !(update.whereClause.is_null() && update.fromClause.is_null() && update.returningList.is_null()) {
                 return Err(no_assignments(fix));
             }
-            let state = pg_sys::make_parsestate(std::ptr::null_mut());
-            let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-            let item = pg_sys::addRangeTableEntryForRelation(
-                state,
-                relation,
-                pg_sys::AccessShareLock as i32,
-                std::ptr::null_mut(),
-                false,
-                false,
-            );
             pg_sys::addNSItemToQuery(state, item, false, true, true);
             let mut result = Vec::new();
             for target in PgList::<pg_sys::ResTarget>::from_pg(update.targetList).iter_ptr() {
@@ -104,8 +107,6 @@ pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)
                 let sql = deparse::pinned(|| Staging::new(table).condition(node))?;
                 result.push((deparse::text((*target).name)?, sql));
             }
-            pg_sys::free_parsestate(state);
-            pg_sys::table_close(relation, pg_sys::NoLock as i32);
             Ok(result)
         }
     });
@@ -120,24 +121,8 @@ fn no_assignments(fix: &str) -> Error {
 
 /// Folds what is constant, as a load does: an expression that can only fail, such as 1/0, fails here.
 pub fn check(sql: &str, table: pg_sys::Oid) -> Result<()> {
-    subtransaction::run(|| {
-        // SAFETY: as in `analyze`.
-        unsafe {
-            let state = pg_sys::make_parsestate(std::ptr::null_mut());
-            let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-            let item = pg_sys::addRangeTableEntryForRelation(
-                state,
-                relation,
-                pg_sys::AccessShareLock as i32,
-                std::ptr::null_mut(),
-                false,
-                false,
-            );
-            prepare(state, item, sql)?;
-            pg_sys::table_close(relation, pg_sys::NoLock as i32);
-            Ok(())
-        }
-    })
+    // SAFETY: the state and the item are those of the open table.
+    over(table, |state, item| unsafe { prepare(state, item, sql).map(|_| ()) })
 }
 
 /// A condition in the form in which COPY takes it.

@@ -57,11 +57,15 @@ pub struct Runner {
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
+    published_at: Option<Instant>,
     retained: Option<Instant>,
 }
 
 /// How long between two looks at what retention may drop.
 const RETAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// While there is more to load, chunks are published together this often: a commit for each would cost as much as loading them.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
 /// person should see and which is no reason to spin.
@@ -89,6 +93,7 @@ impl Runner {
             failed: vec![],
             conflicts: 0,
             ahead: None,
+            published_at: None,
             retained: None,
         }
     }
@@ -144,8 +149,11 @@ impl Runner {
             Ok(Tick::Idle) => self.conflicts = 0,
             Ok(tick) => {
                 self.conflicts = 0;
-                // A publication that fails is noted in the outbox; it never holds the next chunk back.
-                publish::publish(self.mode, pipeline, &mut self.layers)?;
+                if self.ahead.is_none() || self.published_at.is_none_or(|at| at.elapsed() > PUBLISH_EVERY) {
+                    // A publication that fails is noted in the outbox; it never holds the next chunk back.
+                    publish::publish(self.mode, pipeline, &mut self.layers)?;
+                    self.published_at = Some(Instant::now());
+                }
                 self.clean(pipeline)?;
                 return Ok(tick);
             }

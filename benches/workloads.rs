@@ -1,0 +1,174 @@
+//! What is measured, and against what. Each way drops what an earlier run left, sets up, and gives the SQL that is timed (statements
+//! that need a transaction of their own are divided by `;;`).
+
+use crate::data::COLUMNS;
+use crate::place::Place;
+
+pub struct Workload {
+    pub name: &'static str,
+    pub against: &'static str,
+    pub want: f64,
+    /// The ratio is of times, and is to be at most `want`; else of rows a second, and at least.
+    pub is_cost: bool,
+    pub prepare: fn(&mut Place),
+    pub ours: fn(&mut Place) -> String,
+    pub baseline: fn(&mut Place) -> String,
+}
+
+pub fn all() -> Vec<Workload> {
+    let nothing: fn(&mut Place) = |_| {};
+    let rate = |name, want, ours, against, baseline| Workload {
+        name,
+        against,
+        want,
+        is_cost: false,
+        prepare: nothing,
+        ours,
+        baseline,
+    };
+    let cost = |name, want, ours, against, baseline| Workload {
+        name,
+        against,
+        want,
+        is_cost: true,
+        prepare: nothing,
+        ours,
+        baseline,
+    };
+    vec![
+        rate("Delta, 3 commits → staging", 2.0, |p| follow(p, "delta_few"), "COPY CSV", copy_whole),
+        rate("Delta, 3 commits → staging (heap and WAL)", 0.85, |p| follow(p, "delta_few"), "INSERT … SELECT", select),
+        rate(
+            "Delta, a commit a file → staging, a chunk each",
+            1.7,
+            |p| follow(p, "delta_many"),
+            "COPY CSV",
+            copy_whole,
+        ),
+        rate("CSV files → staging, a chunk each", 1.8, |p| load(p, "csv", 1), "COPY, a commit a file", copy_each),
+        rate(
+            "seed pipeline: CSV → raw → staging, rules, aggregate → processed",
+            1.0,
+            seed,
+            "COPY, a commit a file",
+            copy_each,
+        ),
+        rate("JSON lines → staging", 1.2, |p| load(p, "json", 1000), "COPY CSV", copy_whole),
+        rate("gzip CSV → staging", 1.5, |p| load(p, "gzip", 1000), "COPY CSV", copy_whole),
+        rate("Parquet files → staging", 2.0, |p| load(p, "parquet", 1000), "COPY CSV", copy_whole),
+        rate("keyed: upserts of the rows by customer and step", 1.0, keyed, "INSERT … ON CONFLICT", upsert),
+        cost("five expectations, all rows good", 1.1, with_rules, "none", |p| load(p, "csv", 1)),
+        cost("half of the rows rejected", 2.0, half_bad, "none", |p| load(p, "csv", 1)),
+        cost("average, count, distinct women per merchant", 1.35, with_aggregate, "none", |p| load(p, "csv", 1)),
+    ]
+}
+
+fn create(place: &mut Place, source: &str, more: &str, options: &str) {
+    place.execute(
+        "DO $$ BEGIN PERFORM millrace.drop_pipeline('p', drop_tables => true); EXCEPTION WHEN undefined_object THEN END $$",
+    );
+    place.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{source}', staging => 'staging.p', every => NULL, {more} options => '{{{options}}}')"
+    ));
+}
+
+const RUN: &str = "CALL millrace.run('p')";
+
+fn load(place: &mut Place, format: &str, files_a_chunk: usize) -> String {
+    let source = place.url(format);
+    create(place, &source, &format!("columns => '{COLUMNS}',"), &format!("\"max_files_per_chunk\": {files_a_chunk}"));
+    RUN.into()
+}
+
+fn follow(place: &mut Place, table: &str) -> String {
+    let source = format!("{}/table", place.url(table));
+    create(place, &source, &format!("format => 'delta', columns => '{COLUMNS}',"), "");
+    RUN.into()
+}
+
+const STATS: &str = "SELECT merchant, avg(amount) AS avg_amount, count(*) AS transactions, count(DISTINCT customer) FILTER (WHERE gender = ''F'') \
+    AS female_customers FROM staging.p GROUP BY merchant";
+
+fn seed(place: &mut Place) -> String {
+    let (csv, lake) = (place.url("csv"), place.fresh_dir("seed"));
+    create(place, &csv, &format!("columns => '{COLUMNS}', raw => '{lake}/raw',"), "\"max_files_per_chunk\": 1");
+    place.execute("SELECT millrace.add_expectation('p', 'amount', 'amount > 0'), millrace.add_expectation('p', 'merchant', 'merchant <> ''''')");
+    place.execute(&format!("SELECT millrace.create_aggregate('p', 'stats', '{STATS}', publish => '{lake}/processed')"));
+    RUN.into()
+}
+
+fn with_aggregate(place: &mut Place) -> String {
+    let run = load(place, "csv", 1);
+    place.execute(&format!("SELECT millrace.create_aggregate('p', 'stats', '{STATS}')"));
+    run
+}
+
+fn with_rules(place: &mut Place) -> String {
+    let run = load(place, "csv", 1);
+    for (i, rule) in [
+        "amount >= 0",
+        "step >= 0",
+        "gender IN (''F'', ''M'', ''E'', ''U'')",
+        "merchant <> ''''",
+        "fraud BETWEEN 0 AND 1",
+    ]
+    .iter()
+    .enumerate()
+    {
+        place.execute(&format!("SELECT millrace.add_expectation('p', 'rule {i}', '{rule}')"));
+    }
+    run
+}
+
+fn half_bad(place: &mut Place) -> String {
+    let run = load(place, "csv", 1);
+    place.execute("SELECT millrace.add_expectation('p', 'half', 'hashtext(transaction_id) % 2 = 0')");
+    run
+}
+
+fn keyed(place: &mut Place) -> String {
+    let csv = place.url("csv");
+    create(
+        place,
+        &csv,
+        &format!("columns => '{COLUMNS}',"),
+        "\"max_files_per_chunk\": 1, \"primary_key\": [\"customer\", \"step\"], \"on_conflict\": \"newest\", \"order_by\": [\"event_time\"]",
+    );
+    RUN.into()
+}
+
+fn upsert(place: &mut Place) -> String {
+    place.execute(&format!("DROP TABLE IF EXISTS plain; CREATE TABLE plain ({COLUMNS}, PRIMARY KEY (customer, step))"));
+    "INSERT INTO plain AS t SELECT DISTINCT ON (customer, step) * FROM source ORDER BY customer, step, event_time DESC
+     ON CONFLICT (customer, step) DO UPDATE SET transaction_id = EXCLUDED.transaction_id, event_time = EXCLUDED.event_time,
+         amount = EXCLUDED.amount, merchant = EXCLUDED.merchant WHERE t.event_time <= EXCLUDED.event_time"
+        .into()
+}
+
+fn plain(place: &mut Place) {
+    place.execute(&format!("DROP TABLE IF EXISTS plain; CREATE TABLE plain ({COLUMNS})"));
+}
+
+fn copies(place: &mut Place, separator: &str) -> String {
+    plain(place);
+    let copies: Vec<String> = place
+        .paths("csv")
+        .iter()
+        .map(|path| format!("COPY plain FROM '{}' (FORMAT csv, HEADER)", path.display()))
+        .collect();
+    copies.join(separator)
+}
+
+fn copy_each(place: &mut Place) -> String {
+    copies(place, ";;")
+}
+
+/// In one transaction.
+fn copy_whole(place: &mut Place) -> String {
+    copies(place, ";")
+}
+
+fn select(place: &mut Place) -> String {
+    plain(place);
+    "INSERT INTO plain SELECT * FROM source".into()
+}
