@@ -157,7 +157,13 @@ impl Walk {
         let choices = self.model.choices(consumer, worker);
         let held = self.model.held(consumer, worker);
         let Some(row) = self.workers[worker].rows(&call).into_iter().next() else {
-            assert!(choices.is_empty(), "{name}: nothing for w{worker}, though {choices:?} are open");
+            if !choices.is_empty() {
+                let shown = self.operator.lines(&format!(
+                    "SELECT to_jsonb(c) FROM millrace.consumers c WHERE consumer = '{name}'
+                      UNION ALL SELECT to_jsonb(d) - 'history' FROM millrace.deliveries d WHERE consumer = '{name}' AND state NOT IN ('acked', 'skipped')"
+                ));
+                panic!("{name}: nothing for w{worker}, though {choices:?} are open:\n{}", shown.join("\n"));
+            }
             return;
         };
         let field = |i: usize| row[i].clone().unwrap();
@@ -225,7 +231,7 @@ impl Walk {
             self.count("answers undone");
             return;
         }
-        let said = session.try_value(&call);
+        let said = attempt(session, &call);
         let Some(key) = self.key_of(consumer, chunk, &token) else {
             self.refused_or_repeated(consumer, chunk, &token, how, said);
             self.believes[worker] = None;
@@ -293,7 +299,7 @@ impl Walk {
         let (consumer, chunk, token) = self.model.stale[at].clone();
         let how = ["ack", "nack", "release", "extend"][self.dice.below(4)];
         let call = format!("SELECT millrace.{how}('s', '{}', {chunk}, {})", CONSUMERS[consumer].0, quote(&token));
-        let said = self.workers[worker].try_value(&call);
+        let said = attempt(&mut self.workers[worker], &call);
         assert!(said.is_err(), "{}: a zombie's {how} of chunk {chunk} was taken: {said:?}", CONSUMERS[consumer].0);
         self.count("zombies refused");
     }
@@ -370,6 +376,15 @@ impl Walk {
             _ => self.drop_and_create(consumer),
         }
     }
+}
+
+/// A call that may be refused. The error arrives before the server has rolled back and let go of its locks; the next answer does not.
+fn attempt(session: &mut Session, call: &str) -> Result<String, postgres::Error> {
+    let said = session.try_value(call);
+    if said.is_err() {
+        session.execute("SELECT 1");
+    }
+    said
 }
 
 #[test]
