@@ -35,6 +35,7 @@ mod outsider;
 mod requeue;
 mod retail;
 mod rights;
+mod schemas;
 mod seeing;
 mod server;
 mod simulate;

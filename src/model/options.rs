@@ -70,6 +70,21 @@ pub enum Cleanup {
     Archive,
 }
 
+/// What happens to a column of a file that the staging table has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNewColumn {
+    /// Its values are in the raw layer alone, if there is one.
+    #[default]
+    Ignore,
+    /// The staging table gets the column.
+    Add,
+    /// Its values go to the column `_rescued`, and so do values that do not fit their own.
+    Rescue,
+    /// The pipeline stops in front of the chunk.
+    Fail,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
@@ -108,6 +123,7 @@ pub struct Options {
     pub null: String,
     /// CSV: quoted fields may hold line ends.
     pub multiline: bool,
+    pub on_new_column: OnNewColumn,
     /// A chunk of which a larger share would be rejected is not loaded, and the pipeline stops. `None`: no limit.
     pub max_reject_ratio: Option<f64>,
     /// Columns that tell rows apart: staging then holds the present state of each key. Empty: every row is appended.
@@ -168,6 +184,7 @@ impl Default for Options {
             escape: None,
             null: String::new(),
             multiline: true,
+            on_new_column: OnNewColumn::Ignore,
             max_reject_ratio: None,
             primary_key: vec![],
             order_by: vec![],

@@ -59,7 +59,14 @@ pub struct Match {
     pub targets: Vec<Target>,
     /// For each target, the file's column.
     pub mapping: Vec<Option<usize>>,
+    /// Columns of the file that no target takes.
+    pub extra: Vec<usize>,
+    /// The target that takes what nothing else does.
+    pub rescued: Option<usize>,
 }
+
+/// The column of a staging table that holds, as a JSON object, fields which no column of their own takes.
+pub const RESCUED: &str = "_rescued";
 
 pub fn match_header(header: &[String], columns: &[StagingColumn]) -> Match {
     let all: Vec<Target> = columns
@@ -68,8 +75,16 @@ pub fn match_header(header: &[String], columns: &[StagingColumn]) -> Match {
         .collect();
     let names: Vec<&str> = columns.iter().map(|c| c.column.name.as_str()).collect();
     let matched = schema::match_columns(header, &names);
-    let mut result = Match { filled: vec![], targets: vec![], mapping: vec![] };
+    let mut result = Match { filled: vec![], targets: vec![], mapping: vec![], extra: matched.extra, rescued: None };
     for (i, (target, source)) in all.into_iter().zip(matched.mapping).enumerate() {
+        // A file's own column of that name would be taken for ours.
+        let rescued = target.name == RESCUED && target.kind == Kind::Jsonb;
+        if rescued {
+            result.extra.extend(source);
+            result.rescued = Some(result.targets.len());
+        }
+        // Behind the file's own: see rescue::encode.
+        let source = if rescued { Some(header.len()) } else { source };
         if source.is_some() || !columns[i].column.has_default {
             result.filled.push(i);
             result.targets.push(target);

@@ -12,12 +12,13 @@ use crate::lake::delta::Table;
 use crate::lake::store::{Credentials, Dir};
 use crate::model::location::Location;
 use crate::model::names;
-use crate::model::options::{Cleanup, Options};
+use crate::model::options::{Cleanup, OnNewColumn, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
+use crate::pipeline::columns::RESCUED;
 use crate::pipeline::source::Source;
 use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, places, publish, scope};
 
@@ -80,7 +81,12 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         Some(table) => Some(delta::define::start(table, &options)?),
         None => None,
     };
-    let declared = columns_parser::parse(&columns)?;
+    let mut declared = columns_parser::parse(&columns)?;
+    let mut columns = columns;
+    if options.on_new_column == OnNewColumn::Rescue && !declared.iter().any(|d| d.name == RESCUED) {
+        columns = format!("{columns}\n, {RESCUED} jsonb");
+        declared = columns_parser::parse(&columns)?;
+    }
     let settings = recorded_settings();
     let (schema, table) = staging_name(wanted.staging, wanted.name)?;
     let names: Vec<String> = declared.iter().map(|d| d.name.clone()).collect();
@@ -327,6 +333,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             Options::parse(&Value::Object(given))?;
             let mut options = Options::parse(&all)?;
             check_key(&pipeline, &mut options)?;
+            check_rescue(&pipeline, &options)?;
             delta::define::check_change(&pipeline, &given_keys, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
             if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
@@ -355,6 +362,23 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
         pipelines::clear_failures(pipeline.id)?;
         events::record(name, "pipeline_altered", None, None, changes)
     })
+}
+
+/// Whoever owns the table decides whether it gets the column.
+fn check_rescue(pipeline: &Pipeline, options: &Options) -> Result<()> {
+    let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
+    let there = columns.iter().any(|c| c.name == RESCUED && c.type_name == "jsonb");
+    if options.on_new_column != OnNewColumn::Rescue || there {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Mismatch,
+        format!("\"on_new_column\": \"rescue\" needs a column {RESCUED} jsonb in the staging table"),
+    )
+    .detail(format!("The staging table of pipeline \"{}\" has none.", pipeline.name))
+    .hint(format!(
+        "ALTER TABLE … ADD COLUMN {RESCUED} jsonb; with a primary_key also …_changes, …_replaced and …_incoming."
+    )))
 }
 
 /// A pipeline has a key from its creation on or never; how conflicts are decided may change.

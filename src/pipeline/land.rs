@@ -11,7 +11,6 @@ use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
 
-use crate::convert::encode_batch;
 use crate::format::{Format, RawBatch, typed};
 use crate::lake::delta::{Commit, Prepared, Table};
 use crate::model::landing::{MANIFEST_KEY, Manifest, Part};
@@ -19,6 +18,7 @@ use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pipeline::columns::match_header;
 use crate::pipeline::read::{Piece, Plan, Read};
+use crate::pipeline::rescue;
 
 pub const LAYER: &str = "raw";
 /// Records that are read back at a time.
@@ -116,7 +116,7 @@ pub async fn read_back(table: &Table, version: u64, manifest: Manifest, plan: Pl
             let typed = plan.files.format == Format::Typed;
             let raw = from_raw(&slice, this, typed, this.first_record + taken, version)?;
             let matched = Arc::new(match_header(&this.columns, &plan.columns));
-            let encoded = encode_batch(&raw, &matched.mapping, &matched.targets, &plan.files.format);
+            let encoded = rescue::encode(&raw, &matched, &plan.files.format)?;
             out.pieces.push(Piece { part, batch: raw, encoded, matched, ops: None });
             out.records += rows as u64;
             taken += rows as u64;

@@ -34,6 +34,7 @@ use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::keyed::{self, Keyed};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
+use crate::pipeline::rescue;
 use crate::pipeline::rows::{ChunkRows, RowRef, append_null};
 use crate::pipeline::scope;
 
@@ -391,7 +392,7 @@ fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: 
                 Row::Rejected(reasons) => reasons.clone(),
                 Row::Undecided => {
                     let start = asked.len();
-                    let reasons = ask(piece, i, columns, &mut readers, &mut asked)?;
+                    let reasons = ask(piece, i, columns, &mut readers, &mut asked, &[])?;
                     if reasons.is_empty() {
                         let end = asked.len();
                         push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
@@ -401,6 +402,12 @@ fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: 
                     reasons
                 }
             };
+            let start = asked.len();
+            if rescued(piece, i, columns, &mut readers, &mut asked, &reasons)? {
+                let end = asked.len();
+                push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
+                continue;
+            }
             out.rejects.push(reject_of(piece, i, row_no, format, reasons));
         }
         out.buffers.push(asked);
@@ -414,6 +421,30 @@ fn push_row(out: &mut Gathered, row: RowRef) {
     }
 }
 
+/// Encodes a row without the values that do not fit, which are rescued, if it can do without them.
+fn rescued(
+    piece: &Piece,
+    row: usize,
+    columns: &[StagingColumn],
+    readers: &mut [Option<Reader>],
+    out: &mut Vec<u8>,
+    reasons: &[Reason],
+) -> Result<bool> {
+    let start = out.len();
+    let Some(mut misfits) = rescue::misfits(&piece.matched, reasons) else { return Ok(false) };
+    loop {
+        let further = ask(piece, row, columns, readers, out, &misfits)?;
+        if further.is_empty() {
+            return Ok(true);
+        }
+        out.truncate(start);
+        match rescue::misfits(&piece.matched, &further) {
+            Some(further) => misfits.extend(further),
+            None => return Ok(false),
+        }
+    }
+}
+
 /// Encodes one row with Postgres' own input functions where ours was not sure; gives the reasons why it can't be a row.
 fn ask(
     piece: &Piece,
@@ -421,10 +452,22 @@ fn ask(
     columns: &[StagingColumn],
     readers: &mut [Option<Reader>],
     out: &mut Vec<u8>,
+    misfits: &[usize],
 ) -> Result<Vec<Reason>> {
     let mut reasons = Vec::new();
     let matched = &piece.matched;
     for (t, target) in matched.targets.iter().enumerate() {
+        if misfits.contains(&t) {
+            append_null(out);
+            continue;
+        }
+        if matched.rescued == Some(t) {
+            match rescue::object(&piece.batch, matched, row, misfits) {
+                None => append_null(out),
+                Some(text) => read_by_postgres(columns, readers, matched.filled[t], &text, out, &mut reasons)?,
+            }
+            continue;
+        }
         let values = matched.mapping[t].and_then(|column| piece.batch.values(column));
         let Some(values) = values.filter(|values| values.is_valid(row)) else {
             append_null(out);
@@ -440,18 +483,26 @@ fn ask(
                         continue;
                     }
                 };
-                let index = matched.filled[t];
-                let column = &columns[index].column;
-                let reader = readers[index].get_or_insert_with(|| {
-                    Reader::new(&column.name, &column.type_name, Oid::from(column.type_oid), column.typmod)
-                });
-                if let Err(reason) = reader.read(&text, out)? {
-                    reasons.push(reason);
-                }
+                read_by_postgres(columns, readers, matched.filled[t], &text, out, &mut reasons)?;
             }
         }
     }
     Ok(reasons)
+}
+
+fn read_by_postgres(
+    columns: &[StagingColumn],
+    readers: &mut [Option<Reader>],
+    index: usize,
+    text: &str,
+    out: &mut Vec<u8>,
+    reasons: &mut Vec<Reason>,
+) -> Result<()> {
+    let column = &columns[index].column;
+    let reader = readers[index]
+        .get_or_insert_with(|| Reader::new(&column.name, &column.type_name, Oid::from(column.type_oid), column.typmod));
+    reasons.extend(reader.read(text, out)?.err());
+    Ok(())
 }
 
 struct GroupLoad<'a> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
-use crate::convert::{Encoded, Kind, encode_batch};
+use crate::convert::{Encoded, Kind};
 use crate::format::csv::Dialect;
 use crate::format::encoding::Encoding;
 use crate::format::json::Verbatim;
@@ -21,6 +21,7 @@ use crate::model::{Error, Result};
 use crate::pg::progress;
 use crate::pipeline::columns::{Match, StagingColumn, match_header};
 use crate::pipeline::open::{Files, From};
+use crate::pipeline::rescue;
 
 /// Records that become one batch.
 const BATCH_ROWS: usize = 16_384;
@@ -185,11 +186,13 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Option<Vec<bytes::Byt
             continue;
         }
         let matched = matched.get_or_insert_with(|| Arc::new(match_header(batches.header(), &plan.columns)));
-        out.pieces.push(piece(plan, part, batch, matched));
+        out.pieces.push(piece(plan, part, batch, matched)?);
     }
     if !found.is_empty() {
         let matched = Arc::new(match_header(batches.header(), &plan.columns));
-        out.pieces.extend(found.into_iter().map(|batch| piece(plan, part, batch, &matched)));
+        for batch in found {
+            out.pieces.push(piece(plan, part, batch, &matched)?);
+        }
     }
     out.parts.push(Part {
         path: file.path.clone(),
@@ -209,7 +212,7 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Option<Vec<bytes::Byt
     Ok(())
 }
 
-fn piece(plan: &Plan, part: usize, batch: RawBatch, matched: &Arc<Match>) -> Piece {
-    let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &plan.files.format);
-    Piece { part, batch, encoded, matched: matched.clone(), ops: None }
+fn piece(plan: &Plan, part: usize, batch: RawBatch, matched: &Arc<Match>) -> Result<Piece> {
+    let encoded = rescue::encode(&batch, matched, &plan.files.format)?;
+    Ok(Piece { part, batch, encoded, matched: matched.clone(), ops: None })
 }

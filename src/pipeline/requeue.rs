@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalog::{chunks, events, expectations, layers, pipelines, staging};
-use crate::convert::{Reason, encode_batch};
+use crate::convert::Reason;
 use crate::format::{Format, RawBatch};
 use crate::model::expectation::{OnViolation, Rules};
 use crate::model::landing::{Origin, Part, origins};
@@ -25,7 +25,7 @@ use crate::pipeline::aggregates;
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
-use crate::pipeline::{load, scope};
+use crate::pipeline::{load, rescue, scope};
 
 /// A reject as it is kept.
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
         let reasons = match found {
             Ok((header, batch)) => {
                 places.push(tried.len());
-                add(&mut again, kept.raw.len(), &header, batch, &columns, &format);
+                add(&mut again, kept.raw.len(), &header, batch, &columns, &format)?;
                 None
             }
             Err(reason) => Some(vec![reason]),
@@ -180,13 +180,20 @@ fn reason(sqlstate: &str, message: String) -> Reason {
 }
 
 /// Each record is a part of its own: its place is its number.
-fn add(again: &mut Read, bytes: usize, header: &[String], batch: RawBatch, columns: &[StagingColumn], format: &Format) {
+fn add(
+    again: &mut Read,
+    bytes: usize,
+    header: &[String],
+    batch: RawBatch,
+    columns: &[StagingColumn],
+    format: &Format,
+) -> Result<()> {
     let same = again.pieces.last().filter(|_| again.parts.last().is_some_and(|p| p.columns == header));
     let matched = match same {
         Some(piece) => piece.matched.clone(),
         None => Arc::new(match_header(header, columns)),
     };
-    let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, format);
+    let encoded = rescue::encode(&batch, &matched, format)?;
     again.parts.push(Part {
         path: String::new(),
         etag: String::new(),
@@ -201,6 +208,7 @@ fn add(again: &mut Read, bytes: usize, header: &[String], batch: RawBatch, colum
     again.records += 1;
     again.bytes += bytes as u64;
     again.pieces.push(Piece { part: again.parts.len() - 1, batch, encoded, matched, ops: None });
+    Ok(())
 }
 
 /// Loads the records, notes what was refused in `tried`, and seals a chunk if there are rows for one.

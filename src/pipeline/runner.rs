@@ -26,7 +26,7 @@ use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::open::Files;
 use crate::pipeline::read::{self, Plan, Planned};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, files, land, publish, retain, scope, throttle};
+use crate::pipeline::{access, delta, evolve, files, land, publish, retain, scope, throttle};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +283,10 @@ impl Runner {
         if let Some(version) = source.skipped() {
             delta::note_skipped(self.mode, pipeline, version)?;
         }
+        if evolve::settle(self.mode, pipeline, &columns, &read)? {
+            self.forget();
+            return Ok(Tick::Worked);
+        }
         self.delta = Some(source);
         let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
         Ok(match load(self.mode, pipeline, &columns, &Format::Typed, landing)? {
@@ -302,6 +306,19 @@ impl Runner {
         started: Instant,
     ) -> Result<Tick> {
         let Ready { table, mut read, prepared, misfit } = ready;
+        let settled = evolve::settle(self.mode, pipeline, &plan.columns, &read);
+        if !matches!(settled, Ok(false)) {
+            if let (Some(table), Some(prepared)) = (table, prepared) {
+                runtime::wait(async move {
+                    table.discard_prepared(prepared).await;
+                    Ok(())
+                })?;
+            }
+            // The tables have other columns now: everything is read anew.
+            settled?;
+            self.forget();
+            return Ok(Tick::Worked);
+        }
         let mut next = position.clone();
         let mut raw = None;
         self.raw = table;
@@ -384,6 +401,7 @@ impl Runner {
         })?;
         self.raw = Some(table);
         match found {
+            Some((read, _)) if evolve::settle(self.mode, pipeline, &columns, &read)? => Ok(Tick::Worked),
             Some((read, seq)) => {
                 let raw = Some((version as i64, seq));
                 let parts = read.parts.clone();

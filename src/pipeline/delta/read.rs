@@ -9,7 +9,6 @@ use arrow::datatypes::{Field, Schema};
 use futures::TryStreamExt;
 
 use super::{Role, Source, Step, Work};
-use crate::convert::encode_batch;
 use crate::format::{Format, RawBatch};
 use crate::lake::delta::Table;
 use crate::lake::parquet_rows::Limits;
@@ -19,6 +18,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::progress;
 use crate::pipeline::columns::{Match, match_header};
 use crate::pipeline::read::{Piece, Plan, Read};
+use crate::pipeline::rescue;
 
 /// Records that become one batch.
 const BATCH_ROWS: usize = 16_384;
@@ -121,7 +121,7 @@ impl Reader<'_> {
                 matched
             }
         };
-        let encoded = encode_batch(&batch, &matched.mapping, &matched.targets, &Format::Typed);
+        let encoded = rescue::encode(&batch, &matched, &Format::Typed)?;
         self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched, ops: None });
         Ok(())
     }
