@@ -21,6 +21,7 @@ mod copier;
 mod delta;
 mod direct;
 mod discovery;
+mod examples;
 mod expectations;
 mod faults;
 mod formats;

@@ -119,6 +119,25 @@ pub fn check_existing(table: &Relation, wanted: Option<&[(String, String)]>) -> 
     Ok(())
 }
 
+/// Brings the BRIN index on `_chunk_no` up to the rows just loaded, so that a chunk is read without the pages that autovacuum has
+/// not summarized yet. Left undone where somebody else is at work on the table or its owner is another: that costs time, never rows.
+pub fn summarize(table: &Relation) -> Result<()> {
+    spi::execute(
+        "SELECT pg_catalog.brin_summarize_new_values(x.indexrelid)
+           FROM pg_catalog.pg_index x
+           JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+           JOIN pg_catalog.pg_am m ON m.oid = i.relam AND m.amname = 'brin'
+           JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+          WHERE x.indrelid = $1 AND x.indisvalid AND pg_catalog.pg_has_role(i.relowner, 'USAGE')
+            AND pg_catalog.pg_get_indexdef(x.indexrelid, 1, false) = '_chunk_no'
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l
+                             WHERE l.relation = x.indrelid AND l.pid <> pg_catalog.pg_backend_pid()
+                               AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))",
+        vec![Oid::from(table.oid).into()],
+    )?;
+    Ok(())
+}
+
 /// The relation that a chunk's rows go into: a partition of the table (made when missing, for `width` chunks), or the table itself when
 /// it is plain.
 pub fn target(table: &Relation, chunk_no: i64, width: i64) -> Result<Relation> {

@@ -4,7 +4,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::catalog::aggregate::{self as sql, Names, Source};
 use crate::catalog::aggregates::{self, Aggregate};
-use crate::catalog::{chunks, layers, pipelines};
+use crate::catalog::{chunks, layers, pipelines, staging};
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::location::Location;
@@ -45,6 +45,13 @@ pub enum Chunk<'a> {
 pub fn merge(kept: &[Aggregate], chunk: &Chunk, chunk_no: i64) -> Result<()> {
     if kept.is_empty() {
         return Ok(());
+    }
+    match chunk {
+        Chunk::Appended(table) => staging::summarize(table)?,
+        Chunk::Changed { changes, replaced, .. } => {
+            staging::summarize(changes)?;
+            staging::summarize(replaced)?;
+        }
     }
     let _settings = by_look_up()?;
     for aggregate in kept {

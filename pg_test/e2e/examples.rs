@@ -1,0 +1,63 @@
+//! The files of examples/ run as they stand, before and after rows come, and what they made equals its query.
+
+use crate::retail::assert_verified;
+use crate::server::{Preload, Server, url};
+
+const EXAMPLES: [(&str, &str); 6] = [
+    ("merchant_performance", include_str!("../../examples/merchant_performance.sql")),
+    ("gender_analysis", include_str!("../../examples/gender_analysis.sql")),
+    ("per_minute", include_str!("../../examples/per_minute.sql")),
+    ("conversion_rate", include_str!("../../examples/conversion_rate.sql")),
+    ("top_n", include_str!("../../examples/top_n.sql")),
+    ("late_corrections", include_str!("../../examples/late_corrections.sql")),
+];
+
+#[test]
+fn each_example_runs_and_its_aggregates_equal_their_queries() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("examples");
+    session.execute("CREATE SCHEMA staging");
+    let mut simulate = Vec::new();
+    for (kind, columns) in [
+        (
+            "transactions",
+            "transaction_id text, event_time timestamptz, step int, customer text, age text, gender text, zipcode text,
+             merchant text, category text, amount numeric(12,2), fraud int",
+        ),
+        (
+            "shop_events",
+            "event_time timestamptz, event_type text, product_id text, category_code text, brand text, price numeric, user_id text,
+             user_session text",
+        ),
+    ] {
+        let landing = server.create_dir(&format!("examples_{kind}"));
+        session.execute(&format!(
+            "SELECT millrace.create_pipeline('{kind}', source => '{}/*.csv', columns => '{columns}', staging => 'staging.{kind}', every => NULL)",
+            url(&landing)
+        ));
+        let more = format!("SELECT millrace.simulate('{kind}', '{}', rows_per_file => 2000, seed => ", url(&landing));
+        simulate.push((kind, more));
+    }
+    let load = |session: &mut crate::sql::Session, seed: u32| {
+        for (kind, more) in &simulate {
+            session.execute(&format!("{more}{seed})"));
+            session.execute(&format!("CALL millrace.run('{kind}')"));
+            assert_verified(session, kind);
+        }
+    };
+    load(&mut session, 1);
+    for (name, text) in EXAMPLES {
+        session.execute(text);
+        crate::server::note(&format!("example {name}"));
+    }
+    load(&mut session, 2);
+    // What is only read runs again.
+    for (_, text) in EXAMPLES {
+        for statement in text.split(";\n").filter(|s| !s.contains("millrace.create_")) {
+            session.execute(statement);
+        }
+    }
+    assert!(session.number("SELECT count(*) FROM staging.ledger") > 0, "the ledger got no correction");
+    assert!(session.number("SELECT count(*) FROM staging.conversion WHERE purchases > 0") > 0);
+    assert!(session.number("SELECT count(*) FROM staging.per_minute") > 0);
+}
