@@ -1,6 +1,6 @@
 //! The same flow without a background worker: `CALL millrace.run()` on a server that preloads nothing.
 
-use crate::lake::Storage;
+use crate::lake::{Storage, on_each_storage};
 use crate::server::{Preload, Server, land, note, url};
 use crate::{copier, retail};
 
@@ -35,15 +35,15 @@ fn by_run(storage: Storage, name: &str) {
     retail::assert_verified(&mut session, "invoices");
 }
 
-#[test]
-fn rows_that_do_not_cast_are_rejected_with_their_raw_line_and_the_rest_is_loaded() {
+on_each_storage! {
+fn rows_that_do_not_cast_are_rejected_with_their_raw_line_and_the_rest_is_loaded(storage, cell) {
     let Some(files) = retail::files() else { return note("rejects: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("rejects");
-    let places = retail::Places::new(&server, "rejects");
+    let mut session = server.create_database(cell);
+    let places = retail::Places::on(storage, &server, &mut session, cell);
     let columns = retail::COLUMNS.replace("CustomerID text", "CustomerID int");
     retail::create_pipeline(&mut session, &places, &columns, "NULL");
-    files.iter().for_each(|file| retail::land_file(&places.landing, file));
+    files.iter().for_each(|file| places.land(file));
     session.execute("CALL millrace.run('invoices')");
 
     // Customers read like 17850.0, which is no integer; only rows without a customer can be loaded.
@@ -59,6 +59,7 @@ fn rows_that_do_not_cast_are_rejected_with_their_raw_line_and_the_rest_is_loaded
     assert!(reasons.contains("customerid"), "the reason names the column: {reasons}");
     retail::assert_dense(&mut session);
     retail::assert_verified(&mut session, "invoices");
+}
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Nothing is lost when things die: kill -9 of the pipeline's worker, of random processes, of the whole server, while
 //! invoices land and a consumer copies them. The seed is printed; `CHAOS_SEED` repeats the choice of victims.
 
+use crate::lake::Storage;
 use crate::server::{Preload, Server, note, signal, wait_until};
 use crate::{copier, retail};
 use rand::{Rng, SeedableRng};
@@ -8,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const KILLS: usize = 30;
 const PIPELINE_WORKER: &str = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' LIMIT 1";
 const ANY_PROCESS: &str = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
 
@@ -22,14 +22,23 @@ enum Victim {
 
 #[test]
 fn thirty_random_kills_lose_nothing_and_double_nothing() {
+    kill_at_random(Storage::Disk, 30);
+}
+
+#[test]
+fn random_kills_on_azurite_lose_nothing_and_double_nothing() {
+    kill_at_random(Storage::Azurite, 10);
+}
+
+fn kill_at_random(storage: Storage, kills: usize) {
     let Some(files) = retail::files() else { return note("chaos: skipped, the shared data is not here") };
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand_seed);
     note(&format!("chaos: CHAOS_SEED={seed}"));
     let mut random = ChaCha8Rng::seed_from_u64(seed);
 
     let server = Server::start_new(Preload::Yes);
-    let places = retail::Places::new(&server, "chaos");
     let mut session = server.create_database("chaos");
+    let places = retail::Places::on(storage, &server, &mut session, "chaos");
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "'50 ms'");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -41,11 +50,11 @@ fn thirty_random_kills_lose_nothing_and_double_nothing() {
         threads.spawn(|| copy_until(&server, &over));
         let _end = SetOnDrop(&over); // also when an assertion fails here: the copier must not go on for ever
         let mut landing = files.iter();
-        for kill in 0..KILLS {
+        for kill in 0..kills {
             // The files are spread over the kills, so that each kill finds something under way.
-            let due = (kill + 1) * files.len() / KILLS - kill * files.len() / KILLS;
+            let due = (kill + 1) * files.len() / kills - kill * files.len() / kills;
             for file in landing.by_ref().take(due) {
-                retail::land_file(&places.landing, file);
+                places.land(file);
                 std::thread::sleep(Duration::from_millis(random.random_range(0..120)));
             }
             let victim = match random.random_range(0..10) {

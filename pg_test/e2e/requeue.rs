@@ -1,34 +1,35 @@
 //! Rejects that come back: what a fix repairs is loaded as a chunk like any other, what fails again stays with its new reason.
 
-use crate::server::{Preload, Server, land, note, url, wait_until};
+use crate::lake::{Lake, Storage, on_each_storage};
+use crate::server::{Preload, Server, note, wait_until};
 use crate::sql::Session;
 use crate::{copier, retail};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 struct Case {
     _server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
+    lake: Lake,
 }
 
-fn case(name: &str) -> Case {
+fn case(storage: Storage, name: &str) -> Case {
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
+    let lake = Lake::new(storage, &server, &mut session, name);
+    lake.create(&server, "in");
     session.execute(&format!(
         "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, amount numeric, kind varchar(3)', staging => 'staging.p', every => NULL);
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, amount numeric, kind varchar(3)', staging => 'staging.p', every => NULL, options => '{{\"settle\": 0}}');
          SELECT millrace.add_expectation('p', 'positive', 'amount > 0')",
-        url(&landing)
+        lake.url("in")
     ));
-    Case { _server: server, session, landing }
+    Case { _server: server, session, lake }
 }
 
 impl Case {
     fn land_and_run(&mut self, file: &str, content: &str) {
-        land(&self.landing, file, content.as_bytes());
+        self.lake.put("in", file, content.as_bytes());
         self.session.execute("CALL millrace.run('p')");
     }
 
@@ -51,12 +52,12 @@ impl Case {
     }
 }
 
-#[test]
-fn a_fix_of_the_negative_quantities_of_the_invoices_moves_exactly_those() {
+on_each_storage! {
+fn a_fix_of_the_negative_quantities_of_the_invoices_moves_exactly_those(storage, cell) {
     let Some(files) = retail::files() else { return note("requeue: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("requeue_invoices");
-    let places = retail::Places::new(&server, "requeue_invoices");
+    let mut session = server.create_database(cell);
+    let places = retail::Places::on(storage, &server, &mut session, cell);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -64,7 +65,7 @@ fn a_fix_of_the_negative_quantities_of_the_invoices_moves_exactly_those() {
         "SELECT millrace.add_expectation('invoices', 'positive quantity', 'Quantity > 0');
          SELECT millrace.add_expectation('invoices', 'positive price', 'UnitPrice > 0')",
     );
-    files.iter().for_each(|file| retail::land_file(&places.landing, file));
+    files.iter().for_each(|file| places.land(file));
     session.execute("CALL millrace.run('invoices')");
     let negative = r#"reasons @> '[{"rule": "positive quantity"}]'"#;
     let alone = format!("{negative} AND jsonb_array_length(reasons) = 1");
@@ -102,9 +103,8 @@ fn a_fix_of_the_negative_quantities_of_the_invoices_moves_exactly_those() {
     retail::assert_verified(&mut session, "invoices");
 }
 
-#[test]
-fn what_fails_again_stays_with_its_new_reason_and_the_rest_is_loaded() {
-    let mut case = case("requeue_again");
+fn what_fails_again_stays_with_its_new_reason_and_the_rest_is_loaded(storage, cell) {
+    let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,toolong\nx,3,a\n4,4,a\n5,6\n7,0,b\n");
     assert_eq!(
         case.rejects(),
@@ -133,9 +133,8 @@ fn what_fails_again_stays_with_its_new_reason_and_the_rest_is_loaded() {
     case.verified();
 }
 
-#[test]
-fn rejects_come_back_when_the_rule_or_the_table_has_changed_and_no_chunk_is_sealed_when_none_does() {
-    let mut case = case("requeue_rule");
+fn rejects_come_back_when_the_rule_or_the_table_has_changed_and_no_chunk_is_sealed_when_none_does(storage, cell) {
+    let mut case = case(storage, cell);
     case.land_and_run("1.csv", "kind,amount,id\na,-1,1\n");
     case.land_and_run("2.csv", "id,amount\n2,-2\n");
     assert_eq!(case.requeue(""), 0);
@@ -152,9 +151,8 @@ fn rejects_come_back_when_the_rule_or_the_table_has_changed_and_no_chunk_is_seal
     case.verified();
 }
 
-#[test]
-fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects() {
-    let mut case = case("requeue_drop");
+fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects(storage, cell) {
+    let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,a\n");
     case.session.execute("SELECT millrace.alter_expectation('p', 'positive', on_violation => 'drop')");
     assert_eq!(case.requeue(", fix => 'amount = CASE id WHEN 1 THEN 1 ELSE amount END'"), 1);
@@ -164,9 +162,8 @@ fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects() {
     case.verified();
 }
 
-#[test]
-fn a_rollback_takes_everything_back() {
-    let mut case = case("requeue_rollback");
+fn a_rollback_takes_everything_back(storage, cell) {
+    let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n");
     case.session.execute("BEGIN; SELECT millrace.requeue_rejects('p', fix => 'amount = 1'); ROLLBACK");
     assert_eq!(case.loaded(), "");
@@ -176,9 +173,8 @@ fn a_rollback_takes_everything_back() {
     case.verified();
 }
 
-#[test]
-fn hostile_clauses_and_fixes_are_refused() {
-    let mut case = case("requeue_hostile");
+fn hostile_clauses_and_fixes_are_refused(storage, cell) {
+    let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n");
     for (arguments, state) in [
         (", 'EXISTS (SELECT FROM pg_class)'", "0A000"),
@@ -201,4 +197,5 @@ fn hostile_clauses_and_fixes_are_refused() {
     assert_eq!(case.requeue(", fix => 'amount = 1 / (id - 1)'"), 0);
     assert_eq!(case.rejects(), ["1,-1,a|rejected|22012"]);
     case.verified();
+}
 }

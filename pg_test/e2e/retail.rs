@@ -8,6 +8,7 @@ use crate::lake::{self, Storage};
 use crate::server::{Server, land, url};
 use crate::sql::{Session, quote};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub const ROWS: i64 = 209_029;
 pub const FILES: usize = 141;
@@ -60,7 +61,8 @@ pub struct Places {
     pub raw: PathBuf,
     pub semi_processed: PathBuf,
     pub processed: PathBuf,
-    azurite: Option<Azurite>,
+    /// With the name of the test's own directory there.
+    azurite: Option<(Arc<Azurite>, String)>,
 }
 
 impl Places {
@@ -79,17 +81,19 @@ impl Places {
     pub fn on(storage: Storage, server: &Server, session: &mut Session, name: &str) -> Places {
         let mut places = Places::new(server, name);
         if storage == Storage::Azurite {
-            let azurite = Azurite::start(&[lake::CONTAINER]);
+            let azurite = lake::shared_azurite();
             session.execute(&lake::create_server(&azurite));
             session.execute(&lake::create_mapping(&azurite));
-            places.azurite = Some(azurite);
+            places.azurite = Some((azurite, name.to_owned()));
         }
         places
     }
 
     pub fn url(&self, place: &Path) -> String {
         match &self.azurite {
-            Some(azurite) => format!("{}/{}", lake::location(azurite), place.file_name().unwrap().display()),
+            Some((azurite, name)) => {
+                format!("{}/{name}/{}", lake::location(azurite), place.file_name().unwrap().display())
+            }
             None => url(place),
         }
     }
@@ -101,8 +105,8 @@ impl Places {
 
     /// Puts a file into the landing directory.
     pub fn put(&self, name: &str, content: &[u8]) {
-        let Some(azurite) = &self.azurite else { return land(&self.landing, name, content) };
-        lake::put(azurite, &format!("{}/{name}", self.landing.file_name().unwrap().display()), content);
+        let Some((azurite, test)) = &self.azurite else { return land(&self.landing, name, content) };
+        lake::put(azurite, &format!("{test}/{}/{name}", self.landing.file_name().unwrap().display()), content);
     }
 }
 
@@ -112,7 +116,7 @@ pub fn create_pipeline(session: &mut Session, places: &Places, columns: &str, ev
     session.execute(&format!(
         "CREATE SCHEMA IF NOT EXISTS staging;
          SELECT millrace.create_pipeline('invoices', source => {}, columns => {}, staging => 'staging.invoices',
-                raw => {}, semi_processed => {}, every => {every})",
+                raw => {}, semi_processed => {}, every => {every}, options => '{{\"settle\": 0}}')",
         quote(&format!("{}/*.csv", places.url(&places.landing))),
         quote(columns),
         quote(&places.url(&places.raw)),
