@@ -129,3 +129,45 @@ fn bad_rows_come_when_asked_for_and_land_in_the_rejects() {
     crate::retail::assert_verified(&mut session, "t");
     session.refused(&format!("SELECT millrace.simulate('weather', '{}')", url(&dir)), "22023");
 }
+
+#[test]
+fn every_format_holds_the_same_events_and_broken_ones_are_rejected() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("simulate_formats");
+    session.execute("CREATE SCHEMA staging");
+    for (kind, sums) in [
+        (
+            "transactions",
+            "count(*), sum(amount), sum(step), sum(fraud), min(event_time), count(DISTINCT transaction_id), max(zipcode::text)",
+        ),
+        (
+            "shop_events",
+            "count(*), sum(price), sum(user_id), max(event_time), count(DISTINCT user_session::text), min(event_type)",
+        ),
+    ] {
+        for bad in [0.0, 0.1] {
+            let mut found = Vec::new();
+            for format in ["csv", "json", "parquet"] {
+                let name = format!("{kind}_{format}_{}", bad > 0.0);
+                let dir = server.create_dir(&format!("simulate_{name}"));
+                session.execute(&format!(
+                    "SELECT millrace.simulate('{kind}', '{0}', rows_per_file => 1000, seed => 3, format => '{format}', options => '{{\"bad_ratio\": {bad}}}');
+                     SELECT millrace.create_pipeline('{name}', source => '{0}', columns => {1}, staging => 'staging.{name}', every => NULL)",
+                    url(&dir),
+                    match kind {
+                        "transactions" => "'transaction_id uuid NOT NULL, event_time timestamptz, step int, zipcode text, amount numeric(12,2) NOT NULL, fraud int'",
+                        _ => "'event_time timestamptz NOT NULL, event_type text, price numeric NOT NULL, user_id bigint, user_session uuid'",
+                    }
+                ));
+                session.execute(&format!("CALL millrace.run('{name}')"));
+                let rejects = session.number(&format!("SELECT count(*) FROM staging.{name}_rejects"));
+                assert_eq!(rejects > 50, bad > 0.0, "{name}: {rejects}");
+                let rows = session.number(&format!("SELECT count(*) FROM staging.{name}"));
+                // A quote of CSV that never closes may take lines with it.
+                assert!(rows + rejects == 1000 || (bad > 0.0 && format != "json"), "{name}: {rows} and {rejects}");
+                found.push(session.line(&format!("SELECT {sums} FROM staging.{name}")));
+            }
+            assert!(bad > 0.0 || found.iter().all(|f| *f == found[0]), "{found:#?}");
+        }
+    }
+}

@@ -96,7 +96,7 @@ CREATE FUNCTION millrace.simulate(
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'simulate_wrapper';
 COMMENT ON FUNCTION millrace.simulate(text, text, bigint, bigint, bigint, text, jsonb) IS
 'Writes synthetic landing files, each whole or not at all; the same arguments give the same bytes.
-kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. rows_per_file: records in each, at most 10,000,000. files: how many. format: as the files are written.
+kind: transactions (payments, shaped like BankSim) or shop_events (views, carts, purchases). location: URL of the directory. rows_per_file: records in each, at most 10,000,000. files: how many. format: csv, json (an object a line) or parquet, where what is broken is NULL.
 seed: other numbers give other rows and file names. options: bad_ratio (0 to 1, share of malformed records), first_file (number of the first file), start (event time).';
 
 CREATE FUNCTION millrace.list(location text, recursive boolean DEFAULT false)

@@ -20,6 +20,7 @@ mod local;
 pub mod network;
 pub mod parquet_file;
 pub mod parquet_rows;
+pub mod parquet_writing;
 pub mod reading;
 mod s3;
 pub mod server_options;

@@ -32,6 +32,7 @@ pub mod run;
 pub mod runner;
 pub mod scope;
 pub mod simulate;
+mod simulate_typed;
 pub mod source;
 pub mod throttle;
 pub mod verify;

@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::lake::parquet_writing;
 use crate::lake::store::Dir;
 use crate::lake::writing::put_atomic;
 use crate::model::location::Location;
 use crate::model::simulate::{self, Kind, Plan};
 use crate::model::{Code, Error, Result};
 use crate::pg::{runtime, user};
-use crate::pipeline::access;
+use crate::pipeline::{access, simulate_typed};
 
 /// Event time of a series' first event unless told otherwise, fixed so that the same seed gives the same bytes: 2026-01-01 UTC, in microseconds.
 const START: i64 = 1_767_225_600_000_000;
@@ -48,12 +49,12 @@ pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
             .detail("The kinds are transactions and shop_events.")
             .hint("SELECT millrace.simulate('transactions', 'file:///…/landing');")
     })?;
-    if wanted.format != "csv" {
+    if !["csv", "json", "parquet"].contains(&wanted.format) {
         return Err(Error::new(
             Code::Unsupported,
             format!("format \"{}\" is not supported", wanted.format.escape_debug()),
         )
-        .detail("This version writes CSV files.")
+        .detail("Files can be written as csv, json (an object a line) and parquet.")
         .hint("Use format => 'csv'."));
     }
     for (name, value, most) in [("rows_per_file", wanted.rows_per_file, MOST_ROWS), ("files", wanted.files, 1_000_000)]
@@ -85,15 +86,22 @@ pub fn simulate(wanted: Wanted<'_>) -> Result<Vec<(String, i64, i64)>> {
     let mut written = Vec::new();
     for i in 0..wanted.files as u64 {
         let index = options.first_file + i;
-        let name = format!("{}_{}_{index:08}.csv", wanted.kind, wanted.seed);
+        let name = format!("{}_{}_{index:08}.{}", wanted.kind, wanted.seed, wanted.format);
         let mut content = Vec::new();
         let start = options.start.map_or(START + index as i64 * FILE_SPAN, |s| s.timestamp_micros());
         let mut plan = Plan::new(kind, wanted.rows_per_file as u64, wanted.seed as u64, index, start);
         plan.bad_ratio = options.bad_ratio;
-        simulate::csv(&plan, &mut content);
+        match wanted.format {
+            "json" => simulate::json(&plan, &mut content),
+            _ => simulate::csv(&plan, &mut content),
+        }
+        let content = match wanted.format {
+            "parquet" => parquet_writing::file(&simulate_typed::rows(&content)?)?,
+            _ => Bytes::from(content),
+        };
         let bytes = content.len() as i64;
         let (directory, target) = (directory.clone(), name.clone());
-        runtime::wait(async move { put_atomic(&directory, &target, Bytes::from(content)).await })?;
+        runtime::wait(async move { put_atomic(&directory, &target, content).await })?;
         written.push((name, wanted.rows_per_file, bytes));
     }
     Ok(written)

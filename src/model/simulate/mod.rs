@@ -6,6 +6,7 @@
 mod catalog;
 mod csv;
 mod draw;
+mod json;
 mod population;
 mod shop_events;
 mod transactions;
@@ -13,6 +14,7 @@ mod transactions;
 use serde::{Deserialize, Serialize};
 
 pub use csv::csv;
+pub use json::json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
