@@ -210,3 +210,108 @@ fn reading_begins_where_the_options_say() {
         "58P01",
     );
 }
+
+const APPLY: &str = r#"{"primary_key": "id", "on_change": "apply"}"#;
+
+#[test]
+fn a_feed_and_deletion_vectors_are_followed_version_by_version() {
+    let Some(path) = shared("cdf-table-with-dv") else { return note("delta: skipped, the shared data is not here") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_versions");
+    let table = server.create_dir("delta_versions");
+    let log = table.join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let copy = |name: &str| std::fs::copy(path.join(name), table.join(name)).map(drop).unwrap();
+    let names = std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| path.join(name).is_file()).for_each(|name| copy(&name));
+    let mut counts = Vec::new();
+    for version in 0..7 {
+        copy(&format!("_delta_log/{version:020}.json"));
+        if version == 0 {
+            create(&mut session, "p", &table, r#"{"primary_key": ["value"], "on_change": "apply"}"#);
+        }
+        session.execute("CALL millrace.run('p')");
+        counts.push(session.number("SELECT count(*) FROM staging.p"));
+    }
+    assert_eq!(counts, [10, 8, 10, 6, 8, 9, 10]);
+    assert_eq!(
+        session.lines("SELECT _op, count(*) FROM staging.p_changes GROUP BY 1 ORDER BY 1"),
+        ["delete|7", "insert|17"],
+        "each version came as what it did"
+    );
+    assert_verified(&mut session, "p");
+}
+
+#[test]
+fn staging_equals_a_table_that_others_change_after_each_of_their_commits() {
+    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_apply");
+    for (name, feed) in [("with_feed", true), ("without", false)] {
+        let table = server.create_dir(&format!("delta_apply_{name}"));
+        let mut writer = Writer::new(&python, &table, feed);
+        writer.act("append 0 20");
+        create(&mut session, name, &table, APPLY);
+        let (mut seen, mut last) = (String::from("0"), vec![]);
+        for action in [
+            "state",
+            "append 20 30",
+            "delete 3 6",
+            "update 10 12",
+            "merge 15 35",
+            "optimize",
+            "delete 0 100",
+            "append 0 5",
+            "overwrite 2 9",
+            "checkpoint",
+            "widen 100 103",
+        ] {
+            let rows = shown(&writer.act(action));
+            session.execute(&format!("CALL millrace.run('{name}')"));
+            assert_eq!(staged(&mut session, name), rows, "{name} after {action}");
+            let changes = session.value(&format!("SELECT count(*) FROM staging.{name}_changes"));
+            if rows == last {
+                assert_eq!(changes, seen, "{name}: {action} changes nothing");
+            }
+            (seen, last) = (changes, rows);
+        }
+        assert_eq!(
+            session.lines(&format!(
+                "SELECT _op, count(*) FROM staging.{name}_changes JOIN (SELECT min(_chunk_no) AS c FROM staging.{name}_changes WHERE name = 'un10') u ON _chunk_no = c GROUP BY 1"
+            )),
+            ["update|2"],
+            "{name}: of a file that is written anew only the rows that changed are changes"
+        );
+        // small chunks: what goes comes first, and what counts is the end of the version
+        session
+            .execute(&format!(r#"SELECT millrace.alter_pipeline('{name}', options => '{{"max_rows_per_chunk": 3}}')"#));
+        let rows = shown(&writer.act("delete 3 102"));
+        session.execute(&format!("CALL millrace.run('{name}')"));
+        assert_eq!(staged(&mut session, name), rows);
+        assert_verified(&mut session, name);
+    }
+}
+
+#[test]
+fn a_keyed_pipeline_that_begins_anew_loses_what_is_no_longer_there() {
+    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("delta_anew");
+    let table = server.create_dir("delta_anew");
+    let mut writer = Writer::new(&python, &table, false);
+    writer.act("append 0 20");
+    create(&mut session, "p", &table, APPLY);
+    session.execute("CALL millrace.run('p')");
+    writer.act("append 20 30");
+    writer.act("overwrite 5 25");
+    let rows = shown(&writer.act("vacuum"));
+    session.raises("CALL millrace.run('p')", "58P01");
+    session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"max_rows_per_chunk": 7}')"#);
+    session.execute("CALL millrace.resnapshot('p')");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(staged(&mut session, "p"), rows);
+    let rows = shown(&writer.act("delete 7 9"));
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(staged(&mut session, "p"), rows);
+    assert_verified(&mut session, "p");
+}

@@ -134,6 +134,8 @@ pub struct Rule<'a> {
     pub on_conflict: OnConflict,
     /// Besides those whose `_op` says so, rows that take their key away.
     pub delete_when: Option<&'a str>,
+    /// A row that is there as it is is no change.
+    pub only_changed: bool,
 }
 
 /// The relations that a chunk is merged into.
@@ -228,6 +230,15 @@ pub fn merge_statement(at: &Places, rule: &Rule<'_>, columns: &[Shape], deletes:
     if ranged {
         kept.push("m._row_no BETWEEN $3 AND $4");
     }
+    let same = if rule.only_changed {
+        kept.push("(m._millrace_delete OR m._millrace_same IS NOT TRUE)");
+        let (old, new) = (list(columns.iter(), |c| format!("s.{c}")), list(columns.iter(), |c| format!("i.{c}")));
+        format!(
+            ", s.ctid IS NOT NULL AND (ROW({old})::record OPERATOR(pg_catalog.*=) ROW({new})::record) AS _millrace_same"
+        )
+    } else {
+        String::new()
+    };
     let kept = if kept.is_empty() { String::new() } else { format!(" WHERE {}", kept.join(" AND ")) };
     let (deleted, deleted_count, last_images) = if deletes {
         (
@@ -261,7 +272,7 @@ pub fn merge_statement(at: &Places, rule: &Rule<'_>, columns: &[Shape], deletes:
     let changing = if deletes { " WHERE d._millrace_verb <> 'delete'" } else { "" };
     format!(
         "WITH matched AS (
-            SELECT DISTINCT ON ({key}) {}, i._row_no, i._millrace_delete, s.ctid AS _millrace_old
+            SELECT DISTINCT ON ({key}) {}, i._row_no, i._millrace_delete, s.ctid AS _millrace_old{same}
               FROM {source} AS i LEFT JOIN {staging} AS s ON {}
              WHERE s.ctid IS NULL OR {beats}
              ORDER BY {key}, {}),

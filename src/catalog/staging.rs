@@ -83,6 +83,29 @@ pub fn create_rejects(staging: &Relation) -> Result<Oid> {
     created.map(|r| Oid::from(r.oid)).ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))
 }
 
+/// Rows of chunks up to one, with their columns as text.
+pub fn rows_up_to(
+    staging: &Relation,
+    columns: &[String],
+    chunk_no: i64,
+    limit: u64,
+) -> Result<Vec<Vec<Option<String>>>> {
+    #[derive(Deserialize)]
+    struct Found {
+        texts: Vec<Option<String>>,
+    }
+    let texts: Vec<String> = columns.iter().map(|c| format!("{}::text", spi::ident(c))).collect();
+    let found: Vec<Found> = spi::query(
+        &format!(
+            "SELECT ARRAY[{}] AS texts FROM {} WHERE {CHUNK_NO} <= $1 LIMIT $2",
+            texts.join(", "),
+            staging.qualified()
+        ),
+        vec![chunk_no.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()],
+    )?;
+    Ok(found.into_iter().map(|row| row.texts).collect())
+}
+
 /// Checks that a table that is there already can take the rows.
 pub fn check_existing(table: &Relation, wanted: Option<&[(String, String)]>) -> Result<()> {
     let misfit = |detail: String| {

@@ -24,6 +24,9 @@ pub struct Offset {
     /// How often the table has been read anew as a whole.
     #[serde(default)]
     pub generation: u32,
+    /// While a keyed table is read anew as a whole: rows of chunks up to this one that do not come again are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<i64>,
     /// Columns that were renamed since, by their names in the files: what staging calls them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub renamed: BTreeMap<String, String>,
@@ -39,6 +42,7 @@ impl Offset {
             row: 0,
             records: 0,
             generation: 0,
+            sweep: None,
             renamed: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use pgrx::pg_sys::Oid;
 use crate::catalog::keyed::{self as sql, Merged, Places, Rule, Shape};
 use crate::catalog::staging;
 use crate::convert::identifier::folded;
-use crate::model::options::Options;
+use crate::model::options::{OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
@@ -66,7 +66,7 @@ pub fn create(staging: &Relation, options: &Options) -> Result<sql::Beside> {
     sql::check_staging(staging, &options.primary_key)?;
     let beside = sql::create_beside(staging, options.partition_chunks())?;
     let keyed = Keyed::open(options, Oid::from(staging.oid), beside.changes, beside.replaced, beside.incoming, 1)?;
-    sql::merge(&keyed.statement(true, false), 1, &[1], None)?;
+    sql::merge(&keyed.statement(Manner { deletes: true, every_row: true }, false), 1, &[1], None)?;
     Ok(beside)
 }
 
@@ -75,6 +75,15 @@ pub struct Keyed {
     places: Places,
     options: Options,
     columns: Vec<Shape>,
+}
+
+/// How the rows of a chunk are merged.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Some of them may take a key away.
+    pub deletes: bool,
+    /// A row that is there as it is counts as a change all the same.
+    pub every_row: bool,
 }
 
 /// What merging a chunk came to.
@@ -133,29 +142,31 @@ impl Keyed {
         Chunk::Changed { staging, changes, replaced }
     }
 
-    fn statement(&self, deletes: bool, ranged: bool) -> String {
+    fn statement(&self, manner: Manner, ranged: bool) -> String {
         let rule = Rule {
+            // A table that is followed rewrites rows that nobody changed.
+            only_changed: self.options.on_change == OnChange::Apply && !manner.every_row,
             key: &self.options.primary_key,
             order_by: &self.options.order_by,
             on_conflict: self.options.conflict(),
             delete_when: self.options.delete_when.as_deref(),
         };
-        let deletes = deletes || rule.delete_when.is_some();
+        let deletes = manner.deletes || rule.delete_when.is_some();
         sql::merge_statement(&self.places, &rule, &self.columns, deletes, ranged)
     }
 
     /// Merges what was copied; `first_rows`: the number of the first row of each part, `last`: that of the last row of all.
-    pub fn merge(&self, chunk_no: i64, first_rows: &[i64], last: i64, deletes: bool) -> Result<Outcome> {
+    pub fn merge(&self, chunk_no: i64, first_rows: &[i64], last: i64, manner: Manner) -> Result<Outcome> {
         let _settings = Scope::nested();
         // A part of the memory that rows on their way may take: one sort, and a hash table or two.
         settings::set_local("work_mem", &format!("{}kB", (gucs::work_mem_bytes() / 1024 / 8).max(4_096)))?;
         settings::set_local("jit", "off")?;
         let mut outcome = Outcome { changes: vec![0; first_rows.len()], refused: vec![] };
-        let whole = self.statement(deletes, false);
+        let whole = self.statement(manner, false);
         match subtransaction::run(|| checked(sql::merge(&whole, chunk_no, first_rows, None)?)) {
             Ok(merged) => outcome.add(merged),
             Err(e) if is_about_a_row(&e) => {
-                let ranged = self.statement(deletes, true);
+                let ranged = self.statement(manner, true);
                 self.range(&ranged, chunk_no, first_rows, (1, last), &mut outcome)?;
             }
             Err(e) => return Err(e),

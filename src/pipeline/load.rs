@@ -3,6 +3,7 @@
 //! Promises: all of it or nothing; no network while the transaction is open; what can't be a row is a reject with its raw text
 //! and its reasons, and never stops the others.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ use crate::pg::transaction::{self, Mode};
 use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::judge::{self, Verdict};
-use crate::pipeline::keyed::{self, Keyed};
+use crate::pipeline::keyed::{self, Keyed, Manner};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
 use crate::pipeline::rescue;
@@ -174,6 +175,7 @@ fn record(
             clean: pipeline.options.cleanup != Cleanup::None,
         })
         .collect();
+    let files = by_path(files);
     files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
     if let Some(sealed) = sealed {
         let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
@@ -205,6 +207,28 @@ fn record(
         pipelines::clear_failures(pipeline.id)?;
     }
     Ok(())
+}
+
+/// A file that a chunk holds several parts of, rows that went and rows that came, has one row in the ledger.
+fn by_path(files: Vec<files::Loaded>) -> Vec<files::Loaded> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut merged: Vec<files::Loaded> = Vec::with_capacity(files.len());
+    for mut file in files {
+        match places.get(&file.path).and_then(|place| merged.get_mut(*place)) {
+            Some(known) => {
+                file.rows += known.rows;
+                file.rejects += known.rejects;
+                file.dropped += known.dropped;
+                file.duplicates += known.duplicates;
+                *known = file;
+            }
+            None => {
+                places.insert(file.path.clone(), merged.len());
+                merged.push(file);
+            }
+        }
+    }
+    merged
 }
 
 /// Milliseconds of each hop, and how long the oldest of the files had waited: `lag`.
@@ -339,7 +363,12 @@ pub fn insert(
         None => Into::Appended(target),
         Some(keyed) => {
             let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
-            let outcome = keyed.merge(chunk_no, &first_rows, read.records as i64, with_op)?;
+            let outcome = keyed.merge(
+                chunk_no,
+                &first_rows,
+                read.records as i64,
+                Manner { deletes: with_op, every_row: read.every_row },
+            )?;
             for refused in outcome.refused {
                 let (piece, i) = locate(refused.row_no, read, origins)?;
                 gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason_of(refused.error)]));

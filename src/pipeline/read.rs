@@ -109,6 +109,8 @@ pub struct Read {
     pub failed: Vec<(LandingFile, Error)>,
     /// Last-modified of each part's file, in microseconds since 1970.
     pub modified: Vec<Option<i64>>,
+    /// Of a keyed pipeline: a row that is there as it is counts as a change all the same.
+    pub every_row: bool,
 }
 
 /// Reads files in order until the chunk is full. Files after that are left for the next one.

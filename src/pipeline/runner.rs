@@ -24,7 +24,7 @@ use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::open::Files;
-use crate::pipeline::read::{self, Plan, Planned};
+use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
 use crate::pipeline::{access, delta, evolve, files, land, publish, retain, scope, throttle};
 
@@ -272,11 +272,17 @@ impl Runner {
         }
         let plan = self.plan(pipeline)?;
         progress::phase(Phase::Reading);
+        if delta::is_due(&source, &at) {
+            let (read, next) = delta::sweep(self.mode, pipeline, &at, &plan)?;
+            self.delta = Some(source);
+            return self.load_delta(pipeline, position, &plan, read, next, started);
+        }
         let (files, bytes) = source.left(&at);
         progress::plan(files, bytes);
-        let (columns, memory) = (plan.columns.clone(), gucs::work_mem_bytes() / 4);
+        let memory = gucs::work_mem_bytes() / 4;
+        let reading = plan.clone();
         let (source, read, next) = runtime::wait(async move {
-            let (read, next) = delta::read(&source, &at, &plan, memory).await?;
+            let (read, next) = delta::read(&source, &at, &reading, memory).await?;
             Ok((source, read, next))
         })
         .map_err(|e| delta::way_on(e, pipeline))?;
@@ -288,8 +294,20 @@ impl Runner {
             return Ok(Tick::Worked);
         }
         self.delta = Some(source);
+        self.load_delta(pipeline, position, &plan, read, next, started)
+    }
+
+    fn load_delta(
+        &self,
+        pipeline: &Pipeline,
+        position: &Position,
+        plan: &Plan,
+        read: Read,
+        next: Offset,
+        started: Instant,
+    ) -> Result<Tick> {
         let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
-        Ok(match load(self.mode, pipeline, &columns, &Format::Typed, landing)? {
+        Ok(match load(self.mode, pipeline, &plan.columns, &Format::Typed, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
             None => Tick::Worked,
         })

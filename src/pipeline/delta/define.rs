@@ -82,6 +82,22 @@ fn check_apply(options: &Options) -> Result<()> {
     if options.on_change != OnChange::Apply {
         return Ok(());
     }
+    let deciding = [
+        ("order_by", !options.order_by.is_empty()),
+        ("on_conflict", options.on_conflict.is_some()),
+        ("delete_when", options.delete_when.is_some()),
+    ];
+    if let Some((name, _)) = deciding.into_iter().find(|(_, given)| *given) {
+        return Err(Error::new(
+            Code::InvalidParameter,
+            format!("option \"{name}\" has no meaning with \"on_change\": \"apply\""),
+        )
+        .detail("Staging is what the Delta table is: its versions alone decide.")
+        .hint("Leave it out, or choose another \"on_change\"."));
+    }
+    if !options.primary_key.is_empty() {
+        return Ok(());
+    }
     Err(Error::new(Code::InvalidParameter, "option \"on_change\": \"apply\" needs \"primary_key\"")
         .detail("Only rows that have a key can be changed and deleted in staging.")
         .hint("Add \"primary_key\": [\"column\", …], or choose \"skip\"."))
@@ -150,9 +166,13 @@ pub fn resnapshot(name: &str, load_existing: bool) -> Result<()> {
     let table = runtime::wait(async move { open_newest(&location, &credentials).await })?;
     let pipeline = lock_own(name, "resnapshot")?;
     scope::catalog(|| {
-        let generation = pipelines::position(pipeline.id)?.and_then(|p| p.source).map_or(0, |at| at.generation + 1);
+        let position = pipelines::position(pipeline.id)?;
+        let generation = position.as_ref().and_then(|p| p.source.as_ref()).map_or(0, |at| at.generation + 1);
         let version = if load_existing { table.version() } else { table.version() + 1 };
-        let offset = Offset { generation, ..Offset::new(table.id(), version, load_existing) };
+        let mut offset = Offset { generation, ..Offset::new(table.id(), version, load_existing) };
+        if load_existing && pipeline.options.on_change == OnChange::Apply {
+            offset.sweep = position.map(|p| p.head);
+        }
         pipelines::set_source(pipeline.id, &offset)?;
         pipelines::set_state(pipeline.id, "active", None)?;
         pipelines::clear_failures(pipeline.id)?;

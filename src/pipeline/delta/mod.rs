@@ -5,6 +5,7 @@
 
 pub mod define;
 mod read;
+mod sweep;
 
 use crate::catalog::events;
 use crate::lake::delta::{Changes, DataFile, Follower, Table};
@@ -18,13 +19,17 @@ use crate::pg::transaction::{self, Mode};
 use crate::pipeline::scope;
 
 pub use read::read;
+pub use sweep::{is_due, sweep};
 
 /// What a file of a version says about the rows in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Added,
     Removed,
-    Feed,
+    /// Of a change data feed, the rows as they were before and those that were deleted.
+    FeedBefore,
+    /// And the rows as they are now.
+    FeedAfter,
 }
 
 struct Step {
@@ -176,9 +181,12 @@ fn work_of(changes: Changes, on_change: OnChange, location: &Location) -> Result
             ));
         }
         OnChange::Skip => work.skipped = true,
-        OnChange::Apply if !changes.feed.is_empty() => take(changes.feed, Role::Feed),
+        // What goes comes first: a row that only moved, or was changed, is there again behind it, whatever the order of the files.
+        OnChange::Apply if !changes.feed.is_empty() => {
+            take(changes.feed.clone(), Role::FeedBefore);
+            take(changes.feed, Role::FeedAfter);
+        }
         OnChange::Apply => {
-            // A row that only moved to another file is deleted first and there again behind it.
             take(changes.removed, Role::Removed);
             take(changes.added, Role::Added);
         }

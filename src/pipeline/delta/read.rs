@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema};
 use futures::TryStreamExt;
 
 use super::{Role, Source, Step, Work};
 use crate::format::{Format, RawBatch};
-use crate::lake::delta::Table;
+use crate::lake::delta::{CHANGE_TYPE, Table};
 use crate::lake::parquet_rows::Limits;
+use crate::model::keyed::Op;
 use crate::model::landing::Part;
 use crate::model::offset::Offset;
 use crate::model::{Code, Error, Result};
@@ -31,6 +33,7 @@ pub async fn read(source: &Source, offset: &Offset, plan: &Plan, memory: u64) ->
     let mut at = offset.clone();
     while let Some(step) = work.steps.get(usize::try_from(at.files).unwrap_or(usize::MAX)) {
         if !reader.file(table, step, &mut at, memory).await? {
+            reader.out.every_row = at.sweep.is_some();
             return Ok((reader.out, at));
         }
         progress::file_done();
@@ -40,7 +43,8 @@ pub async fn read(source: &Source, offset: &Offset, plan: &Plan, memory: u64) ->
         }
     }
     let is_done = at.files >= work.steps.len() as u64;
-    let next = if is_done { at.next_version(&at.table) } else { at };
+    reader.out.every_row = at.sweep.is_some();
+    let next = if is_done && at.sweep.is_none() { at.next_version(&at.table) } else { at };
     Ok((reader.out, next))
 }
 
@@ -67,11 +71,16 @@ impl Reader<'_> {
             let room = self.plan.max_rows.saturating_sub(self.out.records);
             let bytes = next.batch.get_array_memory_size() as u64;
             let next = next.first(usize::try_from(room).unwrap_or(usize::MAX));
-            let batch = under_known_names(next.batch, table, &self.offset_names(at))?;
+            at.row = next.next_row;
+            let batch = of_role(next.batch, step.role)?;
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let batch = under_known_names(batch, table, &self.offset_names(at))?;
             columns = batch.schema_ref().fields().iter().map(|f| f.name().clone()).collect();
             let count = batch.num_rows() as u64;
-            self.push(&batch, &columns, at.records + 1, next.next_row)?;
-            (at.row, at.records) = (next.next_row, at.records + count);
+            self.push(&batch, &columns, step.role, at)?;
+            at.records += count;
             self.out.bytes += bytes;
             self.out.records += count;
             progress::read(count, bytes);
@@ -106,13 +115,17 @@ impl Reader<'_> {
         match (self.work.snapshot, role) {
             (true, _) if self.offset.generation > 0 => format!("v{version} whole {}", self.offset.generation + 1),
             (true, _) => format!("v{version} whole"),
-            (false, Role::Removed) => format!("v{version} removed"),
+            (false, Role::Removed | Role::FeedBefore) => format!("v{version} removed"),
             (false, _) => format!("v{version}"),
         }
     }
 
-    fn push(&mut self, batch: &RecordBatch, columns: &[String], first_record: u64, next_row: u64) -> Result<()> {
-        let batch = RawBatch::typed(batch, first_record, next_row)?;
+    fn push(&mut self, batch: &RecordBatch, columns: &[String], role: Role, at: &Offset) -> Result<()> {
+        let batch = RawBatch::typed(batch, at.records + 1, at.row)?;
+        let ops = match role {
+            Role::Added | Role::FeedAfter => None,
+            Role::Removed | Role::FeedBefore => Some(vec![Op::Delete; batch.rows()]),
+        };
         let matched = match &self.matched {
             Some((names, matched)) if names == columns => matched.clone(),
             _ => {
@@ -122,9 +135,26 @@ impl Reader<'_> {
             }
         };
         let encoded = rescue::encode(&batch, &matched, &Format::Typed)?;
-        self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched, ops: None });
+        self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched, ops });
         Ok(())
     }
+}
+
+/// Of a feed's rows those that are meant, without what the feed says of them.
+fn of_role(batch: RecordBatch, role: Role) -> Result<RecordBatch> {
+    let wanted: &[&str] = match role {
+        Role::Added | Role::Removed => return Ok(batch),
+        Role::FeedBefore => &["delete", "update_preimage"],
+        Role::FeedAfter => &["insert", "update_postimage"],
+    };
+    let broken =
+        |why: String| Error::new(Code::Corrupt, "the change data feed of the Delta table can't be read").detail(why);
+    let place = batch.schema_ref().index_of(CHANGE_TYPE).map_err(|e| broken(e.to_string()))?;
+    let kinds = batch.column(place).as_string_opt::<i32>().ok_or_else(|| broken("its kinds are no text".into()))?;
+    let meant: BooleanArray = kinds.iter().map(|kind| Some(kind.is_some_and(|kind| wanted.contains(&kind)))).collect();
+    let mut meant = filter_record_batch(&batch, &meant).map_err(|e| broken(e.to_string()))?;
+    meant.remove_column(place);
+    Ok(meant)
 }
 
 /// Columns that were renamed in the table, under the names that staging has for them; a name that another column has now is that one's.
