@@ -45,7 +45,7 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'resnapshot_wrapper';
 COMMENT ON PROCEDURE millrace.resnapshot(text, boolean) IS
 'Begins anew with a Delta source: after a gap, or when what was passed over matters after all. The pipeline is active again afterwards. pipeline: its name.
 load_existing: true = the whole table is read again as it is now: a pipeline that appends gets all of its rows once more, as further chunks, whose
-source says {"delta": {"generation": …}}; nothing is taken out of staging. false = reading goes on with the table''s next version. For the pipeline''s owner.';
+source says {"delta": {"generation": …}}; one with on_change apply takes out of staging what does not come again. false = reading goes on with the table''s next version. For the pipeline''s owner.';
 
 CREATE PROCEDURE millrace.run(pipeline text) LANGUAGE c AS 'MODULE_PATHNAME', 'run_wrapper';
 COMMENT ON PROCEDURE millrace.run(text) IS

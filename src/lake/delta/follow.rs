@@ -175,13 +175,12 @@ fn changes(version: u64, entry: &Entry, table: &Table) -> Result<Changes> {
     let dir = &table.dir;
     let mut changes = Changes { version, has_new_columns: entry.metadata.is_some(), ..Changes::default() };
     for file in entry.feed.iter() {
-        changes.feed.push(DataFile::new(&file.path, file.size, &file.partition_values, None, dir)?);
+        changes.feed.push(DataFile::new(&file.path, file.size, Some(&file.partition_values), None, dir)?);
     }
     let mut added: HashMap<&str, &Add> =
         entry.adds.iter().filter(|add| add.data_change).map(|add| (add.path.as_str(), add)).collect();
-    let none = HashMap::new();
     for remove in entry.removes.iter().filter(|remove| remove.data_change) {
-        let values = remove.partition_values.as_ref().unwrap_or(&none);
+        let values = remove.partition_values.as_ref();
         let old = remove.deletion_vector.clone();
         match added.remove(remove.path.as_str()) {
             // The same file with other rows deleted.

@@ -63,7 +63,8 @@ pub struct DataFile {
     pub path: String,
     /// Zero where the log does not tell.
     pub size: u64,
-    pub(super) partition_values: HashMap<String, Option<String>>,
+    /// None where the log does not tell.
+    pub(super) partition_values: Option<HashMap<String, Option<String>>>,
     /// The number of rows in the file, where the log tells.
     pub(super) records: Option<u64>,
     wanted: Wanted,
@@ -72,21 +73,21 @@ pub struct DataFile {
 impl DataFile {
     /// The rows of the table that the file holds.
     pub(super) fn live(add: &Add, dir: &Dir) -> Result<DataFile> {
-        DataFile::new(&add.path, add.size, &add.partition_values, row_count(add), dir)
+        DataFile::new(&add.path, add.size, Some(&add.partition_values), row_count(add), dir)
             .map(|file| file.wanting(Wanted::Live(add.deletion_vector.clone())))
     }
 
     pub(super) fn new(
         path: &str,
         size: i64,
-        partition_values: &HashMap<String, Option<String>>,
+        partition_values: Option<&HashMap<String, Option<String>>>,
         records: Option<u64>,
         dir: &Dir,
     ) -> Result<DataFile> {
         Ok(DataFile {
             path: path_in(path, dir)?,
             size: u64::try_from(size).unwrap_or(0),
-            partition_values: partition_values.clone(),
+            partition_values: partition_values.cloned(),
             records,
             wanted: Wanted::Live(None),
         })
@@ -337,7 +338,8 @@ impl Source {
         let places = columns.stored_places(batch.schema_ref().fields());
         for ((field, place), arrow) in columns.fields().iter().zip(places).zip(columns.schema.fields()) {
             let array = if columns.partition_by.contains(field.name()) {
-                let value = file.partition_values.get(columns.mode.physical_name(field)).cloned().flatten();
+                let values = file.partition_values.as_ref().ok_or_else(|| self.no_partition(file))?;
+                let value = values.get(columns.mode.physical_name(field)).cloned().flatten();
                 partition_array(value, arrow.data_type(), rows, arrow.name())
             } else {
                 match place {
@@ -357,6 +359,13 @@ impl Source {
             arrays.push(cast(change, &ArrowType::Utf8, CHANGE_TYPE).map_err(|e| self.misfit(e, file))?);
         }
         new_batch(schema, arrays, rows).map_err(|e| self.misfit(e, file))
+    }
+
+    /// Old writers leave out what a removed file held; its rows can't be told then.
+    fn no_partition(&self, file: &DataFile) -> Error {
+        let message = "the log does not tell the partition of a file that was removed";
+        place_error(Code::Unsupported, message, &self.dir.place_of(&file.path))
+            .hint("Begin anew behind that version with CALL millrace.resnapshot(…).")
     }
 
     fn misfit(&self, error: Error, file: &DataFile) -> Error {
