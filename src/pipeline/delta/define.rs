@@ -22,6 +22,8 @@ const OF_FILES: &[&str] = &[
     "settle",
     "max_files_per_chunk",
     "on_replaced",
+    "cleanup",
+    "archive",
     "order",
     "compression",
     "encoding",
