@@ -289,7 +289,7 @@ impl Runner {
         if let Some(version) = source.skipped() {
             delta::note_skipped(self.mode, pipeline, version)?;
         }
-        if evolve::settle(self.mode, pipeline, &columns, &read)? {
+        if evolve::settle(self.mode, pipeline, &plan.columns, &read)? {
             self.forget();
             return Ok(Tick::Worked);
         }
