@@ -86,7 +86,7 @@ BEGIN
     ASSERT millrace.consume('split', 'stays', 'SELECT 1') = 4 AND millrace.consume('split', 'stays', 'SELECT 1') IS NULL;
     ASSERT (SELECT (acked_through, lag_chunks) FROM millrace.consumers WHERE consumer = 'stays') = (4::bigint, 0::bigint);
 
-    -- Chunks of a backfill are for those who want them.
+    -- Chunks that bring once more what was there are for those who want them.
     UPDATE millrace.chunk c SET generation = 1 FROM millrace.pipeline p WHERE p.id = c.pipeline_id AND p.name = 'split' AND c.chunk_no IN (3, 6);
     PERFORM millrace.create_consumer('split', 'live', start_at => '2', backfills => false);
     ASSERT (SELECT (lag_chunks) FROM millrace.consumers WHERE consumer = 'live') = 2;

@@ -160,9 +160,14 @@ fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_
     assert!(gap.message().contains("gone"), "{gap}");
     assert!(gap.hint().unwrap().contains("CALL millrace.resnapshot('p')"), "{gap:?}");
     assert_eq!(session.value("SELECT state FROM millrace.pipelines"), "stopped");
+    session.execute("SELECT millrace.create_consumer('p', 'once', start_at => 'latest', backfills => false)");
     session.execute("CALL millrace.resnapshot('p')");
     session.execute("CALL millrace.run('p')");
     assert_eq!(session.value("SELECT count(*) || ' ' || sum(id) FROM staging.p"), "13 348");
+    let generations = "SELECT string_agg(generation::text, ' ' ORDER BY chunk_no) FROM millrace.chunks";
+    assert_eq!(session.value(generations), "0 1", "what is read again is marked");
+    let handed_out = "SELECT count(*) FROM millrace.next_chunk('p', 'once')";
+    assert_eq!(session.number(handed_out), 0, "and is not for those who want each row once");
     assert_eq!(
         session.value("SELECT source -> 'delta' ->> 'generation' FROM millrace.chunks ORDER BY chunk_no DESC LIMIT 1"),
         "1"
@@ -170,6 +175,8 @@ fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_
     let now = writer.act("append 200 201");
     session.execute("CALL millrace.run('p')");
     assert_eq!((now.len(), session.number("SELECT count(*) FROM staging.p")), (4, 14));
+    assert_eq!(session.value(generations), "0 1 0");
+    assert_eq!(session.number(handed_out), 1, "what comes after it is");
     assert_verified(&mut session, "p");
     session.execute("CALL millrace.resnapshot('p', load_existing => false)");
     session.execute("CALL millrace.run('p')");

@@ -58,7 +58,7 @@ CREATE TABLE millrace.chunk (
     rows_total     bigint NOT NULL DEFAULT 0,    -- of this chunk and all before: what was loaded in any span is one subtraction
     rejects_total  bigint NOT NULL DEFAULT 0,
     bytes_total    bigint NOT NULL DEFAULT 0,
-    generation     integer NOT NULL DEFAULT 0,   -- 0: as it landed; else the number of the backfill that brought it
+    generation     integer NOT NULL DEFAULT 0,   -- 0: as it came; else the number of the re-reading (resnapshot) that brought it
     duplicate_count bigint NOT NULL DEFAULT 0,   -- good rows that changed nothing: another row of their key stays
     PRIMARY KEY (pipeline_id, chunk_no)
 );

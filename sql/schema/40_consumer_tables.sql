@@ -38,7 +38,7 @@ CREATE TABLE millrace.consumer (
     until_chunk    bigint,                       -- the last chunk to hand out
     auto_drop      boolean NOT NULL DEFAULT false, -- drop it behind until_chunk
     blocks         boolean NOT NULL DEFAULT true, -- holds back loading and retention when it falls behind
-    backfills      boolean NOT NULL DEFAULT true, -- false: chunks of backfills are not part of its stream
+    backfills      boolean NOT NULL DEFAULT true, -- false: chunks that bring once more what was there are not part of its stream
     epoch          bigint NOT NULL DEFAULT 1,    -- fencing token: grows with each takeover and each seek
     replay_no      integer NOT NULL DEFAULT 0,   -- grows with each seek and redrive; a delivery keeps the value it began with
     takeovers      bigint NOT NULL DEFAULT 0,

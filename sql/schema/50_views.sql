@@ -45,7 +45,7 @@ COMMENT ON VIEW millrace.chunks IS
 'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.
 row_count + duplicate_count - requeued_count + reject_count + dropped_count is the number of records landed; dropped: left out by an expectation that says so;
 duplicate_count: good rows that changed nothing, because another row of their key stays; requeued_count: of the rows and duplicates, those that had been rejects of earlier chunks.
-timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the backfill that brought the chunk.';
+timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the millrace.resnapshot that brought the chunk.';
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,

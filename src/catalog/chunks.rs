@@ -13,6 +13,8 @@ pub struct Sealed<'a> {
     pub dropped: i64,
     pub requeued: i64,
     pub duplicates: i64,
+    /// 0, or the number of the re-reading that brought it.
+    pub generation: u32,
     pub bytes: i64,
     pub duration_ms: i64,
     pub source: &'a Value,
@@ -23,10 +25,11 @@ pub struct Sealed<'a> {
 pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     spi::execute(
         "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source,
-                                     dropped_count, requeued_count, timings, rows_total, rejects_total, bytes_total, duplicate_count)
+                                     dropped_count, requeued_count, timings, rows_total, rejects_total, bytes_total, duplicate_count,
+                                     generation)
          SELECT $1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb,
                 $8, $9, $10::jsonb, coalesce(last.rows_total, 0) + $3, coalesce(last.rejects_total, 0) + $4, coalesce(last.bytes_total, 0) + $5,
-                $11
+                $11, $12
            FROM (SELECT) AS one
            LEFT JOIN millrace.chunk last ON last.pipeline_id = $1 AND last.chunk_no = $2 - 1",
         vec![
@@ -41,6 +44,7 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.requeued.into(),
             chunk.timings.to_string().into(),
             chunk.duplicates.into(),
+            i64::from(chunk.generation).into(),
         ],
     )?;
     Ok(())

@@ -188,6 +188,7 @@ fn record(
             rows: sealed.rows,
             rejects: sealed.rejects,
             dropped: sealed.dropped,
+            generation: landing.planned_on.source.as_ref().filter(|at| at.snapshot).map_or(0, |at| at.generation),
             requeued: 0,
             duplicates: sealed.duplicates,
             bytes: landing.read.bytes as i64,

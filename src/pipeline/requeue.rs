@@ -257,6 +257,7 @@ fn seal(
             chunk_no,
             rows,
             duplicates: loaded - rows,
+            generation: 0,
             rejects: 0,
             dropped: 0,
             requeued: loaded,
