@@ -123,6 +123,7 @@ pub struct Options {
     pub null: String,
     /// CSV: quoted fields may hold line ends.
     pub multiline: bool,
+    /// What becomes of a column that files have and staging has not: `ignore` it, `add` it, `rescue` its values into `_rescued`, or `fail`.
     pub on_new_column: OnNewColumn,
     /// A chunk of which a larger share would be rejected is not loaded, and the pipeline stops. `None`: no limit.
     pub max_reject_ratio: Option<f64>,
