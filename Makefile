@@ -14,7 +14,7 @@ help:
 	@echo 'make lint      format, clippy, layer rules'
 	@echo 'make package   a Debian package of what is installed'
 	@echo 'make docs      renew what is generated in docs/, check the links, make the book'
-	@echo 'make bench     one load against COPY of the same file'
+	@echo 'make bench     loads, latency and idle cost, each beside a baseline'
 
 demo: install
 	@scripts/demo.sh
