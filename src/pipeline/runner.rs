@@ -57,6 +57,7 @@ pub struct Runner {
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
+    delta_ahead: Option<delta::Ahead>,
     published_at: Option<Instant>,
     retained: Option<Instant>,
 }
@@ -93,6 +94,7 @@ impl Runner {
             failed: vec![],
             conflicts: 0,
             ahead: None,
+            delta_ahead: None,
             published_at: None,
             retained: None,
         }
@@ -206,6 +208,7 @@ impl Runner {
         }
         self.source = None;
         self.delta = None;
+        self.delta_ahead = None;
         self.raw = None;
         self.discovery.forget();
         self.cleaner.forget();
@@ -253,6 +256,17 @@ impl Runner {
         offset: &Offset,
         started: Instant,
     ) -> Result<Tick> {
+        if let Some(ahead) = self.delta_ahead.take() {
+            let plan = self.plan(pipeline)?;
+            if ahead.suits(pipeline, position, &plan) {
+                progress::phase(Phase::Reading);
+                let (source, found) = ahead.wait().map_err(|e| delta::way_on(e, pipeline))?;
+                if let Some(found) = found {
+                    return self.load_delta(pipeline, position, source, plan, found, started);
+                }
+                self.delta = Some(source);
+            }
+        }
         let mut source = match self.delta.take() {
             Some(source) => source,
             None => delta::Source::new(&pipeline.source, &self.shown[0])?,
@@ -273,19 +287,31 @@ impl Runner {
         let plan = self.plan(pipeline)?;
         progress::phase(Phase::Reading);
         if delta::is_due(&source, &at) {
-            let (read, next) = delta::sweep(self.mode, pipeline, &at, &plan)?;
-            self.delta = Some(source);
-            return self.load_delta(pipeline, position, &plan, read, next, started);
+            let found = delta::sweep(self.mode, pipeline, &at, &plan)?;
+            return self.load_delta(pipeline, position, source, plan, found, started);
         }
         let (files, bytes) = source.left(&at);
         progress::plan(files, bytes);
-        let memory = gucs::work_mem_bytes() / 4;
+        let memory = delta_memory();
         let reading = plan.clone();
-        let (source, read, next) = runtime::wait(async move {
-            let (read, next) = delta::read(&source, &at, &reading, memory).await?;
-            Ok((source, read, next))
+        let (source, found) = runtime::wait(async move {
+            let found = delta::read(&source, &at, &reading, memory).await?;
+            Ok((source, found))
         })
         .map_err(|e| delta::way_on(e, pipeline))?;
+        self.load_delta(pipeline, position, source, plan, found, started)
+    }
+
+    /// Loads what was read of a Delta table, while what comes after it is read.
+    fn load_delta(
+        &mut self,
+        pipeline: &Pipeline,
+        position: &Position,
+        source: delta::Source,
+        plan: Plan,
+        (read, next): (Read, Offset),
+        started: Instant,
+    ) -> Result<Tick> {
         if let Some(version) = source.skipped() {
             delta::note_skipped(self.mode, pipeline, version)?;
         }
@@ -293,19 +319,10 @@ impl Runner {
             self.forget();
             return Ok(Tick::Worked);
         }
-        self.delta = Some(source);
-        self.load_delta(pipeline, position, &plan, read, next, started)
-    }
-
-    fn load_delta(
-        &self,
-        pipeline: &Pipeline,
-        position: &Position,
-        plan: &Plan,
-        read: Read,
-        next: Offset,
-        started: Instant,
-    ) -> Result<Tick> {
+        let head = position.head + i64::from(read.records > 0);
+        let expected = Position { head, source: Some(next.clone()), ..position.clone() };
+        self.delta_ahead =
+            delta::Ahead::start(pipeline, expected, &plan, source, delta_memory(), gucs::network_timeout())?;
         let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
         Ok(match load(self.mode, pipeline, &plan.columns, &Format::Typed, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
@@ -519,6 +536,11 @@ impl Runner {
             shown: true,
         })
     }
+}
+
+/// Of two chunks at a time: one that is read, one that is loaded.
+fn delta_memory() -> u64 {
+    gucs::work_mem_bytes() / 6
 }
 
 fn begin_reading(chunk: &[Planned]) {

@@ -3,6 +3,7 @@
 //! Promises: each row is taken once, whatever dies whenever: how far the table was read is an offset that commits with the rows. A chunk
 //! holds rows of one version alone, and a version may take several chunks. What is gone before it was read stops the pipeline.
 
+mod ahead;
 pub mod define;
 mod read;
 mod sweep;
@@ -18,6 +19,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::scope;
 
+pub use ahead::Ahead;
 pub use read::read;
 pub use sweep::{is_due, sweep};
 

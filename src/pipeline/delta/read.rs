@@ -36,7 +36,9 @@ pub async fn read(source: &Source, offset: &Offset, plan: &Plan, memory: u64) ->
             reader.out.every_row = at.sweep.is_some();
             return Ok((reader.out, at));
         }
-        progress::file_done();
+        if plan.shown {
+            progress::file_done();
+        }
         at = Offset { files: at.files + 1, row: 0, records: 0, ..at };
         if reader.is_full() {
             break;
@@ -83,7 +85,9 @@ impl Reader<'_> {
             at.records += count;
             self.out.bytes += bytes;
             self.out.records += count;
-            progress::read(count, bytes);
+            if self.plan.shown {
+                progress::read(count, bytes);
+            }
             if self.is_full() {
                 // Where that was the file's very end as well, the next look finds no more rows.
                 done = false;
