@@ -2,7 +2,7 @@
 //! invoices land and a consumer copies them. The seed is printed; `CHAOS_SEED` repeats the choice of victims.
 
 use crate::lake::Storage;
-use crate::server::{Preload, Server, note, signal, wait_until};
+use crate::server::{Preload, Server, note, signal, url, wait_until};
 use crate::{copier, retail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,6 +81,53 @@ fn kill_at_random(storage: Storage, kills: usize) {
     retail::assert_dense(&mut session);
     copier::assert_exactly_once(&mut session);
     retail::assert_verified(&mut session, "invoices");
+}
+
+#[test]
+fn kills_in_the_middle_of_a_version_of_a_delta_table_lose_nothing_and_double_nothing() {
+    const ROWS: i64 = 40_000;
+    let server = Server::start_new(Preload::Yes);
+    let mut session = server.create_database("chaos");
+    let (landing, lake) = (server.create_dir("delta_kills_landing"), server.create_dir("delta_kills_lake"));
+    let columns = "transaction_id text, step int, merchant text, amount numeric(12,2)";
+    // All rows are one version of the table, which its follower takes in many chunks.
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.simulate('transactions', '{landing}', rows_per_file => {ROWS}, seed => 7);
+         SELECT millrace.create_pipeline('first', '{landing}/*.csv', columns => '{columns}', staging => 'staging.first',
+             semi_processed => '{lake}/table', every => NULL)",
+        landing = url(&landing),
+        lake = url(&lake)
+    ));
+    session.execute("CALL millrace.run('first')");
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('second', '{}/table', columns => '{columns}', staging => 'staging.second', every => '50 ms',
+             options => '{{\"max_rows_per_chunk\": 500}}')",
+        url(&lake)
+    ));
+    drop(session);
+    let loaded = |least: i64| {
+        let Ok(mut session) = server.try_session("chaos") else { return false };
+        session.number("SELECT coalesce(sum(row_count), 0) FROM millrace.chunks WHERE pipeline = 'second'") >= least
+    };
+    for kill in 1..=4 {
+        wait_until("some more rows are loaded", Duration::from_secs(60), || loaded(kill * ROWS / 10));
+        strike(&server, if kill == 4 { Victim::ServerKill } else { Victim::Worker });
+        wait_until("the server answers again", Duration::from_secs(60), || server.try_session("chaos").is_ok());
+    }
+    wait_until("all rows are loaded", Duration::from_secs(120), || loaded(ROWS));
+    let mut session = server.session("chaos");
+    let figures = |table: &str| {
+        format!("SELECT count(*) || ' ' || count(DISTINCT transaction_id) || ' ' || sum(amount) FROM staging.{table}")
+    };
+    let expected = session.value(&figures("first"));
+    assert!(expected.starts_with(&format!("{ROWS} {ROWS} ")), "{expected}");
+    assert_eq!(session.value(&figures("second")), expected);
+    assert!(
+        session.number("SELECT count(*) FROM millrace.chunks WHERE pipeline = 'second'") >= 80,
+        "a version in many chunks"
+    );
+    retail::assert_verified(&mut session, "second");
 }
 
 /// Kills one; false if the victim was not there to be killed.
