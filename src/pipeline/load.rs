@@ -13,30 +13,27 @@ use serde_json::json;
 use crate::catalog::aggregates::Aggregate;
 use crate::catalog::keyed::OP;
 use crate::catalog::{chunks, events, expectations, files, layers, pipelines, staging};
-use crate::convert::{Field, Reason, Row, append_value, asked};
 use crate::format::Format;
 use crate::model::expectation::Rules;
-use crate::model::keyed::Op;
 use crate::model::landing::{Origin, origins};
 use crate::model::offset::Offset;
 use crate::model::options::Cleanup;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result, names};
 use crate::pg::copy::{self, Filter, Violation};
-use crate::pg::input::Reader;
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::{self, Relation};
 use crate::pg::spi;
 use crate::pg::subtransaction;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::aggregates::{self, Chunk};
-use crate::pipeline::columns::{Match, StagingColumn};
+use crate::pipeline::columns::StagingColumn;
+use crate::pipeline::gather::gather;
 use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::keyed::{self, Keyed, Manner};
-use crate::pipeline::read::{Piece, Read};
-use crate::pipeline::rejects::{self, Reject, first_row_no, locate, reason_of, reject_of};
-use crate::pipeline::rescue;
-use crate::pipeline::rows::{ChunkRows, RowRef, append_null};
+use crate::pipeline::read::Read;
+use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
+use crate::pipeline::rows::{ChunkRows, RowRef};
 use crate::pipeline::scope;
 
 /// What is loaded, and on top of what.
@@ -384,155 +381,6 @@ pub fn insert(
 fn gone(pipeline: &Pipeline) -> Error {
     Error::new(Code::WrongState, format!("the staging table of pipeline \"{}\" is gone", pipeline.name))
         .hint("Drop the pipeline with millrace.drop_pipeline and create it anew.")
-}
-
-/// Consecutive rows that fill the same columns.
-struct Group {
-    matched: Arc<Match>,
-    rows: Vec<RowRef>,
-}
-
-struct Gathered {
-    buffers: Vec<Vec<u8>>,
-    groups: Vec<Group>,
-    rejects: Vec<Reject>,
-}
-
-/// Numbers the rows, and asks Postgres about the fields that the reading threads were not sure of.
-fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
-    let mut out = Gathered { buffers: Vec::with_capacity(read.pieces.len() * 2), groups: vec![], rejects: vec![] };
-    let mut readers: Vec<Option<Reader>> = columns.iter().map(|_| None).collect();
-    for piece in &mut read.pieces {
-        let own = out.buffers.len() as u32;
-        out.buffers.push(std::mem::take(&mut piece.encoded.buf));
-        let piece = &*piece;
-        let mut asked: Vec<u8> = Vec::new();
-        let first = first_row_no(piece, origins);
-        if out.groups.last().is_none_or(|g| g.matched.filled != piece.matched.filled) {
-            out.groups.push(Group { matched: piece.matched.clone(), rows: vec![] });
-        }
-        for (i, row) in piece.encoded.rows.iter().enumerate() {
-            let row_no = first + i as i64;
-            let op = piece.ops.as_ref().and_then(|ops| ops.get(i)).copied().unwrap_or(Op::Upsert);
-            let reasons = match row {
-                Row::Ready { start, end } => {
-                    push_row(&mut out, RowRef { buffer: own, start: *start, end: *end, row_no, op });
-                    continue;
-                }
-                Row::Rejected(reasons) => reasons.clone(),
-                Row::Undecided => {
-                    let start = asked.len();
-                    let reasons = ask(piece, i, columns, &mut readers, &mut asked, &[])?;
-                    if reasons.is_empty() {
-                        let end = asked.len();
-                        push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
-                        continue;
-                    }
-                    asked.truncate(start);
-                    reasons
-                }
-            };
-            let start = asked.len();
-            if rescued(piece, i, columns, &mut readers, &mut asked, &reasons)? {
-                let end = asked.len();
-                push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
-                continue;
-            }
-            out.rejects.push(reject_of(piece, i, row_no, format, reasons));
-        }
-        out.buffers.push(asked);
-    }
-    Ok(out)
-}
-
-fn push_row(out: &mut Gathered, row: RowRef) {
-    if let Some(group) = out.groups.last_mut() {
-        group.rows.push(row);
-    }
-}
-
-/// Encodes a row without the values that do not fit, which are rescued, if it can do without them.
-fn rescued(
-    piece: &Piece,
-    row: usize,
-    columns: &[StagingColumn],
-    readers: &mut [Option<Reader>],
-    out: &mut Vec<u8>,
-    reasons: &[Reason],
-) -> Result<bool> {
-    let start = out.len();
-    let Some(mut misfits) = rescue::misfits(&piece.matched, reasons) else { return Ok(false) };
-    loop {
-        let further = ask(piece, row, columns, readers, out, &misfits)?;
-        if further.is_empty() {
-            return Ok(true);
-        }
-        out.truncate(start);
-        match rescue::misfits(&piece.matched, &further) {
-            Some(further) => misfits.extend(further),
-            None => return Ok(false),
-        }
-    }
-}
-
-/// Encodes one row with Postgres' own input functions where ours was not sure; gives the reasons why it can't be a row.
-fn ask(
-    piece: &Piece,
-    row: usize,
-    columns: &[StagingColumn],
-    readers: &mut [Option<Reader>],
-    out: &mut Vec<u8>,
-    misfits: &[usize],
-) -> Result<Vec<Reason>> {
-    let mut reasons = Vec::new();
-    let matched = &piece.matched;
-    for (t, target) in matched.targets.iter().enumerate() {
-        if misfits.contains(&t) {
-            append_null(out);
-            continue;
-        }
-        if matched.rescued == Some(t) {
-            match rescue::object(&piece.batch, matched, row, misfits) {
-                None => append_null(out),
-                Some(text) => read_by_postgres(columns, readers, matched.filled[t], &text, out, &mut reasons)?,
-            }
-            continue;
-        }
-        let values = matched.mapping[t].and_then(|column| piece.batch.values(column));
-        let Some(values) = values.filter(|values| values.is_valid(row)) else {
-            append_null(out);
-            continue;
-        };
-        match append_value(&target.kind, &values, row, out) {
-            Field::Value => {}
-            Field::Undecided => {
-                let text = match asked(target, &values, row) {
-                    Ok(text) => text,
-                    Err(reason) => {
-                        reasons.push(reason);
-                        continue;
-                    }
-                };
-                read_by_postgres(columns, readers, matched.filled[t], &text, out, &mut reasons)?;
-            }
-        }
-    }
-    Ok(reasons)
-}
-
-fn read_by_postgres(
-    columns: &[StagingColumn],
-    readers: &mut [Option<Reader>],
-    index: usize,
-    text: &str,
-    out: &mut Vec<u8>,
-    reasons: &mut Vec<Reason>,
-) -> Result<()> {
-    let column = &columns[index].column;
-    let reader = readers[index]
-        .get_or_insert_with(|| Reader::new(&column.name, &column.type_name, Oid::from(column.type_oid), column.typmod));
-    reasons.extend(reader.read(text, out)?.err());
-    Ok(())
 }
 
 struct GroupLoad<'a> {

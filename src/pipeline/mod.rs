@@ -12,6 +12,7 @@ pub mod discover;
 pub mod evolve;
 pub mod expect;
 pub mod files;
+pub mod gather;
 pub mod infer;
 pub mod judge;
 pub mod keyed;
