@@ -13,7 +13,7 @@ finish() { [ -n "$was_running" ] || "$ROOT/scripts/cluster.sh" stop; }
 trap finish EXIT
 
 dir=$MILLRACE_HOME/bench
-as_server rm -rf "$dir"
+rm -rf "$dir"
 make_server_dir 755 "$dir"
 BENCH_URI=$("$ROOT/scripts/cluster.sh" uri postgres)
 BENCH_OUT=${BENCH_OUT:-$ROOT/benches}
