@@ -9,7 +9,6 @@ use crate::report::Line;
 use crate::workloads::Workload;
 
 pub fn run(place: &mut Place, workload: &Workload) -> Line {
-    (workload.prepare)(place);
     let (mut ours, mut baseline, mut memory) = (vec![], vec![], 0);
     for _ in 0..place.runs {
         baseline.push(timed(place, workload.baseline).0);

@@ -10,31 +10,13 @@ pub struct Workload {
     pub want: f64,
     /// The ratio is of times, and is to be at most `want`; else of rows a second, and at least.
     pub is_cost: bool,
-    pub prepare: fn(&mut Place),
     pub ours: fn(&mut Place) -> String,
     pub baseline: fn(&mut Place) -> String,
 }
 
 pub fn all() -> Vec<Workload> {
-    let nothing: fn(&mut Place) = |_| {};
-    let rate = |name, want, ours, against, baseline| Workload {
-        name,
-        against,
-        want,
-        is_cost: false,
-        prepare: nothing,
-        ours,
-        baseline,
-    };
-    let cost = |name, want, ours, against, baseline| Workload {
-        name,
-        against,
-        want,
-        is_cost: true,
-        prepare: nothing,
-        ours,
-        baseline,
-    };
+    let rate = |name, want, ours, against, baseline| Workload { name, against, want, is_cost: false, ours, baseline };
+    let cost = |name, want, ours, against, baseline| Workload { name, against, want, is_cost: true, ours, baseline };
     vec![
         rate("Delta, 3 commits → staging", 2.0, |p| follow(p, "delta_few"), "COPY CSV", copy_whole),
         rate("Delta, 3 commits → staging (heap and WAL)", 0.85, |p| follow(p, "delta_few"), "INSERT … SELECT", select),

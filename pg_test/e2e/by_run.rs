@@ -121,3 +121,24 @@ fn run_commits_chunk_by_chunk_and_refuses_a_transaction_block() {
     );
     assert_eq!(session.number("SELECT count(DISTINCT xmin::text) FROM staging.t"), 4);
 }
+
+#[test]
+fn a_chunk_that_fails_does_not_hold_back_the_publication_of_those_before_it() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("publish_before_failure");
+    let (landing, lake) = (server.create_dir("publish_failure_landing"), server.create_dir("publish_failure_lake"));
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('p', '{}/*.csv', columns => 'id int', staging => 'staging.p', semi_processed => '{}/clean', every => NULL,
+             options => '{{\"max_files_per_chunk\": 1}}');
+         SELECT millrace.add_expectation('p', 'positive', 'id > 0', on_violation => 'fail')",
+        url(&landing),
+        url(&lake)
+    ));
+    for (name, id) in [("1.csv", 1), ("2.csv", 2), ("3.csv", 3), ("4.csv", -4)] {
+        land(&landing, name, format!("id\n{id}\n").as_bytes());
+    }
+    assert!(session.try_execute("CALL millrace.run('p')").is_err(), "the last file stops the pipeline");
+    let published = "SELECT chunk_no, state FROM millrace.publications WHERE pipeline = 'p' ORDER BY chunk_no";
+    assert_eq!(session.lines(published), ["1|done", "2|done", "3|done"]);
+}

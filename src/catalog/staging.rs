@@ -154,7 +154,8 @@ pub fn summarize(table: &Relation) -> Result<()> {
           WHERE x.indrelid = $1 AND x.indisvalid AND pg_catalog.pg_has_role(i.relowner, 'USAGE')
             AND pg_catalog.pg_get_indexdef(x.indexrelid, 1, false) = '_chunk_no'
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l
-                             WHERE l.relation = x.indrelid AND l.pid <> pg_catalog.pg_backend_pid()
+                             WHERE l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+                               AND l.relation = x.indrelid AND l.pid <> pg_catalog.pg_backend_pid()
                                AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock'))",
         vec![Oid::from(table.oid).into()],
     )?;

@@ -19,14 +19,16 @@ enum Form {
     Two,
     Four,
     Eight,
-    /// A varlena of these bytes, as text and bytea are.
+    Date,
+    Timestamp,
+    Time,
+    /// A varlena of these bytes, as text and bytea are; a text is valid in the database's encoding.
     Bytes,
     Uuid,
     Numeric,
     Received,
 }
 
-/// A column in this text type with a limit holds at least as many characters as bytes that are no more than it.
 fn form_of(type_oid: Oid, typmod: i32) -> Form {
     let unlimited = typmod < 0;
     match type_oid {
@@ -34,9 +36,10 @@ fn form_of(type_oid: Oid, typmod: i32) -> Form {
         pg_sys::INT2OID => Form::Two,
         pg_sys::INT4OID | pg_sys::FLOAT4OID => Form::Four,
         pg_sys::INT8OID | pg_sys::FLOAT8OID => Form::Eight,
-        // Their receive functions look at the range, and round to the precision.
-        pg_sys::DATEOID => Form::Four,
-        pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID | pg_sys::TIMEOID if unlimited => Form::Eight,
+        pg_sys::DATEOID => Form::Date,
+        // With a precision their receive functions round.
+        pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID if unlimited => Form::Timestamp,
+        pg_sys::TIMEOID if unlimited => Form::Time,
         pg_sys::TEXTOID | pg_sys::BYTEAOID | pg_sys::VARCHAROID => Form::Bytes,
         pg_sys::UUIDOID => Form::Uuid,
         pg_sys::NUMERICOID => Form::Numeric,
@@ -72,6 +75,11 @@ impl Reader {
             (Form::Two, Some(&[a, b])) => Some(Datum::from(i16::from_be_bytes([a, b]))),
             (Form::Four, Some(&[a, b, c, d])) => Some(Datum::from(i32::from_be_bytes([a, b, c, d]))),
             (Form::Eight, Some(bytes)) => <[u8; 8]>::try_from(bytes).ok().map(|b| Datum::from(i64::from_be_bytes(b))),
+            (Form::Date, Some(&[a, b, c, d])) => date(i32::from_be_bytes([a, b, c, d])),
+            (Form::Timestamp, Some(bytes)) => {
+                <[u8; 8]>::try_from(bytes).ok().and_then(|b| timestamp(i64::from_be_bytes(b)))
+            }
+            (Form::Time, Some(bytes)) => <[u8; 8]>::try_from(bytes).ok().and_then(|b| time(i64::from_be_bytes(b))),
             (Form::Uuid, Some(bytes)) if bytes.len() == 16 => Some(Datum::from(bytes.as_ptr())),
             (Form::Bytes, Some(bytes)) => {
                 let limit = if self.typmod < 0 { usize::MAX } else { (self.typmod - 4).max(0) as usize };
@@ -118,6 +126,25 @@ impl Reader {
             pg_sys::ReceiveFunctionCall(&mut self.receive, &mut info, self.parameter, self.typmod)
         }
     }
+}
+
+/// Days from 2000-01-01 for 4714-11-24 BC to 5874897-12-31 (datatype/timestamp.h), and both infinities.
+#[inline]
+fn date(days: i32) -> Option<Datum> {
+    let valid = (-2_451_545..2_145_031_949).contains(&days) || days == i32::MIN || days == i32::MAX;
+    valid.then(|| Datum::from(days))
+}
+
+/// The same in microseconds, to 294276-12-31.
+#[inline]
+fn timestamp(micros: i64) -> Option<Datum> {
+    let valid = (-211_813_488_000_000_000..9_223_371_331_200_000_000).contains(&micros);
+    (valid || micros == i64::MIN || micros == i64::MAX).then(|| Datum::from(micros))
+}
+
+#[inline]
+fn time(micros: i64) -> Option<Datum> {
+    (0..=86_400_000_000).contains(&micros).then(|| Datum::from(micros))
 }
 
 /// Puts the header of a short varlena into the last byte of the field's length.

@@ -59,6 +59,8 @@ pub struct Runner {
     ahead: Option<Ahead>,
     delta_ahead: Option<delta::Ahead>,
     published_at: Option<Instant>,
+    /// The last chunk waits to be published together with the next.
+    deferred: bool,
     retained: Option<Instant>,
 }
 
@@ -96,6 +98,7 @@ impl Runner {
             ahead: None,
             delta_ahead: None,
             published_at: None,
+            deferred: false,
             retained: None,
         }
     }
@@ -134,6 +137,7 @@ impl Runner {
     /// Does the next thing there is to do for a pipeline that was just looked at.
     pub fn tick_at(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         if !pipeline.is_active() {
+            self.publish_deferred(pipeline)?;
             self.forget();
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
@@ -151,7 +155,9 @@ impl Runner {
             Ok(Tick::Idle) => self.conflicts = 0,
             Ok(tick) => {
                 self.conflicts = 0;
-                if self.ahead.is_none() || self.published_at.is_none_or(|at| at.elapsed() > PUBLISH_EVERY) {
+                self.deferred =
+                    self.ahead.is_some() && self.published_at.is_some_and(|at| at.elapsed() < PUBLISH_EVERY);
+                if !self.deferred {
                     // A publication that fails is noted in the outbox; it never holds the next chunk back.
                     publish::publish(self.mode, pipeline, &mut self.layers)?;
                     self.published_at = Some(Instant::now());
@@ -167,6 +173,8 @@ impl Runner {
             Err(e) => {
                 self.conflicts = 0;
                 self.forget();
+                // A chunk that fails does not hold back those before it.
+                self.publish_deferred(pipeline)?;
                 if e.code == Code::Stopped || (e.code == Code::Gap && position.source.is_some()) {
                     self.stop(pipeline, position, &e)?;
                 }
@@ -175,6 +183,14 @@ impl Runner {
         }
         let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
         Ok(if self.clean(pipeline)? || published { Tick::Worked } else { Tick::Idle })
+    }
+
+    /// Publishes chunks that were to be published together with the next.
+    fn publish_deferred(&mut self, pipeline: &Pipeline) -> Result<()> {
+        if std::mem::take(&mut self.deferred) {
+            publish::publish(self.mode, pipeline, &mut self.layers)?;
+        }
+        Ok(())
     }
 
     fn clean(&mut self, pipeline: &Pipeline) -> Result<bool> {
@@ -274,9 +290,7 @@ impl Runner {
         progress::phase(Phase::Listing);
         let (mut at, on_change, limit) = (offset.clone(), pipeline.options.on_change, gucs::network_timeout());
         let (source, at, ready) = runtime::wait(async move {
-            let ready = tokio::time::timeout(limit, source.prepare(&mut at, on_change))
-                .await
-                .unwrap_or_else(|_| Err(slow("reading the log of the Delta table")))?;
+            let ready = source.prepare_within(limit, &mut at, on_change).await?;
             Ok((source, at, ready))
         })
         .map_err(|e| delta::way_on(e, pipeline))?;

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::{Source, is_due, read};
+use crate::model::Result;
 use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
-use crate::model::{Error, Result};
 use crate::pg::progress;
 use crate::pg::runtime::{self, Task};
 use crate::pipeline::read::{Plan, Read};
@@ -62,9 +62,7 @@ async fn next(
     memory: u64,
     limit: Duration,
 ) -> Result<Ready> {
-    let slow = |_| Err(Error::new(crate::model::Code::Unavailable, "reading the log of the Delta table took too long"));
-    let on_change = pipeline.options.on_change;
-    let ready = tokio::time::timeout(limit, source.prepare(&mut at, on_change)).await.unwrap_or_else(slow)?;
+    let ready = source.prepare_within(limit, &mut at, pipeline.options.on_change).await?;
     if !ready || is_due(&source, &at) {
         return Ok((source, None));
     }

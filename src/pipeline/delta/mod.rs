@@ -8,6 +8,8 @@ pub mod define;
 mod read;
 mod sweep;
 
+use std::time::Duration;
+
 use crate::catalog::events;
 use crate::lake::delta::{Changes, DataFile, Follower, Table};
 use crate::lake::store::Credentials;
@@ -17,6 +19,7 @@ use crate::model::options::OnChange;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
+use crate::pipeline::runner::slow;
 use crate::pipeline::scope;
 
 pub use ahead::Ahead;
@@ -64,8 +67,15 @@ impl Source {
         Ok(Source { location, credentials: credentials.clone(), whole: None, follower: None, work: None })
     }
 
+    /// The same as [`Source::prepare`], given up after a while.
+    pub async fn prepare_within(&mut self, limit: Duration, offset: &mut Offset, on_change: OnChange) -> Result<bool> {
+        tokio::time::timeout(limit, self.prepare(offset, on_change))
+            .await
+            .unwrap_or_else(|_| Err(slow("reading the log of the Delta table")))
+    }
+
     /// Makes ready what is to be read at the offset, whose `renamed` and `table` are brought up to date; false where there is nothing yet.
-    pub async fn prepare(&mut self, offset: &mut Offset, on_change: OnChange) -> Result<bool> {
+    async fn prepare(&mut self, offset: &mut Offset, on_change: OnChange) -> Result<bool> {
         if self.work.as_ref().is_some_and(|w| w.version == offset.version && w.snapshot == offset.snapshot) {
             return Ok(true);
         }
