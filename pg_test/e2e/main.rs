@@ -33,6 +33,7 @@ mod limits;
 mod look;
 mod model;
 mod outsider;
+mod property;
 mod requeue;
 mod retail;
 mod rights;

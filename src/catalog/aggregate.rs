@@ -46,9 +46,6 @@ impl Names {
             all.push(format!("{}_long", self.name));
         }
         all.extend(plan.distinct_sets.iter().map(|s| format!("{}_distinct_{}", self.name, s.number)));
-        if plan.recomputes() {
-            all.push(format!("{}_touched", self.name));
-        }
         if self.changes {
             all.push(format!("{}_changes", self.name));
         }
@@ -76,26 +73,34 @@ impl Names {
         self.changes.then(|| self.qualified("_changes"))
     }
 
+    /// The index by which the rows of a touched group are found. It lies in the schema of the table that it is on, where aggregates
+    /// of several schemas meet.
+    pub fn touched(&self, staging_schema: &str) -> String {
+        let name = format!("{}_touched", self.name);
+        if self.schema == staging_schema { name } else { format!("{}_{name}", self.schema) }
+    }
+
     fn qualified(&self, ending: &str) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&format!("{}{ending}", self.name)))
     }
 }
 
-/// `$1` the schema's name, `$2` the array of [`Names::relations`]: those that exist already.
+/// `$1` the schema's name, `$2` the array of [`Names::relations`], `$3` and `$4` schema and name of [`Names::touched`]: those that
+/// exist already.
 pub fn taken_statement() -> &'static str {
     "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-     WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) ORDER BY 1"
+     WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) OR n.nspname = $3 AND c.relname = $4 ORDER BY 1"
 }
 
 /// What to say of a name that [`taken_statement`] gives.
 pub fn taken_error(names: &Names, relation: &str) -> Error {
-    Error::new(Code::DuplicateObject, format!("relation \"{}.{relation}\" already exists", names.schema))
-        .detail(format!("The aggregate \"{}\" needs a table or view of this name.", names.name))
+    Error::new(Code::DuplicateObject, format!("relation \"{relation}\" already exists"))
+        .detail(format!("The aggregate \"{}.{}\" needs a relation of this name.", names.schema, names.name))
         .hint("Choose another name for the aggregate.")
 }
 
-/// Everything the aggregate consists of, in order, with no rows merged yet. `staging` is the table that it reads.
-pub fn create_statements(plan: &Plan, names: &Names, staging: &str) -> Vec<String> {
+/// Everything the aggregate consists of, in order, with no rows merged yet. `staging` is the table that it reads, with its schema.
+pub fn create_statements(plan: &Plan, names: &Names, (staging_schema, staging): (&str, &str)) -> Vec<String> {
     let keys = key_columns(plan);
     let state = names.state();
     let mut all = vec![state_table(plan, &state), format!("CREATE INDEX ON {state} (h)")];
@@ -124,7 +129,7 @@ pub fn create_statements(plan: &Plan, names: &Names, staging: &str) -> Vec<Strin
     }
     if plan.recomputes() && !keys.is_empty() {
         // Rows of a touched group are found by the same number as the group itself.
-        let touched = quoted(&format!("{}_touched", names.name));
+        let touched = quoted(&names.touched(staging_schema));
         all.push(format!("CREATE INDEX {touched} ON {staging} (({}))", hash(&keys, |k| k.sql)));
     }
     all.push(view_statement(plan, names));
@@ -153,7 +158,7 @@ pub fn drop_statements(plan: &Plan, names: &Names, staging_schema: &str) -> Vec<
     all.extend(names.changes().map(|table| format!("DROP TABLE IF EXISTS {table}")));
     all.extend(plan.distinct_sets.iter().map(|s| format!("DROP TABLE IF EXISTS {}", names.distinct(s.number))));
     if plan.recomputes() {
-        let touched = quoted(&format!("{}_touched", names.name));
+        let touched = quoted(&names.touched(staging_schema));
         all.push(format!("DROP INDEX IF EXISTS {}.{touched}", quoted(staging_schema)));
     }
     if plan.may_be_long() {

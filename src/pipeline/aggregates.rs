@@ -150,13 +150,16 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let head = position.map_or(0, |p| p.head);
     let (view, state) = scope::owner(pipeline, || {
-        let taken: Option<String> =
-            spi::value(sql::taken_statement(), vec![schema.as_str().into(), names.relations(&plan).into()])?;
+        let touched = names.touched(&staging.schema);
+        let taken: Option<String> = spi::value(
+            sql::taken_statement(),
+            vec![schema.as_str().into(), names.relations(&plan).into(), staging.schema.as_str().into(), touched.into()],
+        )?;
         if let Some(taken) = taken {
             return Err(sql::taken_error(&names, &taken));
         }
         let table = staging.qualified();
-        for statement in sql::create_statements(&plan, &names, &table) {
+        for statement in sql::create_statements(&plan, &names, (&staging.schema, &table)) {
             spi::execute_once(&statement)?;
         }
         let fill = sql::merge_statement(&plan, &names, &Source::All { staging: &table }, false);

@@ -123,7 +123,7 @@ fn what_can_not_be_taken_back_is_computed_again_for_the_groups_that_need_it() {
     let merge = changed(&plan, false);
     assert!(merge.contains("CASE WHEN m.spoilt THEN r.p1 ELSE m.p1 END AS p1"));
     assert!(merge.contains("FROM staging.t AS staging WHERE m.spoilt AND m.rows > 0 AND (coalesce("));
-    let create = create_statements(&plan, &names(&plan, false), "staging.t");
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"));
     assert!(create.contains(
         &"CREATE INDEX \"stats_touched\" ON staging.t ((coalesce(pg_catalog.hash_text(merchant, 1), 1)))".to_owned()
     ));
@@ -132,7 +132,7 @@ fn what_can_not_be_taken_back_is_computed_again_for_the_groups_that_need_it() {
 #[test]
 fn rows_that_are_only_added_need_no_index_on_their_table() {
     let plan = plan(vec![text("merchant")], vec![call(Function::Max(amount()), None, "numeric")]);
-    let create = create_statements(&plan, &names(&plan, false), "staging.t").join(";");
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t")).join(";");
     assert!(!create.contains("staging.t "));
 }
 
@@ -168,7 +168,7 @@ fn values_seen_before_are_counted_once_and_nulls_never() {
 #[test]
 fn without_group_by_there_is_one_row_from_the_start() {
     let plan = plan(vec![], vec![call(Function::CountRows, None, "bigint")]);
-    let create = create_statements(&plan, &names(&plan, false), "staging.t");
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"));
     assert!(create.contains(&"INSERT INTO \"staging\".\"stats_state\" (h) VALUES (0)".to_owned()));
     assert!(appended(&plan, false).contains("FROM input HAVING count(*) > 0"));
 }
@@ -179,7 +179,7 @@ fn what_is_created_can_be_dropped() {
     let plan = signed(calls.into_iter().map(|f| call(f, None, "bigint")).collect());
     let names = names(&plan, true);
     let dropped = drop_statements(&plan, &names, "staging").join(";");
-    for relation in names.relations(&plan) {
+    for relation in names.relations(&plan).into_iter().chain([names.touched("staging")]) {
         assert!(dropped.contains(&format!("\"{relation}\"")), "{relation} stays");
     }
 }
@@ -198,4 +198,11 @@ fn names_are_quoted_and_must_leave_room_for_the_endings() {
     assert!(Names::new("s", &"x".repeat(57), &plan, false).is_ok());
     let error = Names::new("s", &"x".repeat(58), &plan, false).unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("Use at most 57 bytes."));
+}
+
+#[test]
+fn aggregates_of_two_schemas_over_one_may_have_the_same_name() {
+    let plan = averages();
+    let touched = |schema| Names::new(schema, "stats", &plan, false).unwrap().touched("staging");
+    assert_eq!((touched("staging").as_str(), touched("other").as_str()), ("stats_touched", "other_stats_touched"));
 }

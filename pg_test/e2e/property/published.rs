@@ -1,0 +1,97 @@
+//! The published Delta tables, read from their files: the last image of each group is the view.
+
+use super::queries::QUERIES;
+use super::{SOON, Stream};
+use crate::server::{Server, url, wait_until};
+use crate::sql::{Session, quote};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::StreamExt;
+use pg_millrace::lake::delta::Table;
+use pg_millrace::lake::store::Credentials;
+use pg_millrace::model::location::Location;
+use std::path::Path;
+
+pub fn assert_published(server: &Server, session: &mut Session, stream: &Stream, created: usize) {
+    wait_until("all is published", SOON, || {
+        let Ok(mut session) = server.try_session(super::DATABASE) else { return false };
+        let waiting = format!(
+            "SELECT count(*) FROM millrace.publications WHERE pipeline = '{}' AND state <> 'done'",
+            stream.name
+        );
+        session.try_value(&waiting).is_ok_and(|n| n == "0")
+    });
+    for (i, query) in QUERIES.iter().enumerate().take(created) {
+        let Some(keys) = query.published_by else { continue };
+        let view = format!("views_{}.q{i}", stream.name);
+        let found = rows(&stream.lake.join(query.name));
+        session.execute(&format!(
+            "DROP TABLE IF EXISTS pg_temp.published;
+             CREATE TEMP TABLE published AS SELECT NULL::bigint AS _chunk_no, NULL::text AS _op, v.* FROM {view} v LIMIT 0"
+        ));
+        for some in found.chunks(200) {
+            session.execute(&some.iter().map(Row::insert).collect::<Vec<_>>().join(";"));
+        }
+        let columns = session.value(
+            "SELECT string_agg(CASE WHEN atttypid = 'numeric'::regtype AND atttypmod < 0 THEN format('round(%1$I, 18) AS %1$I', attname) ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
+               FROM pg_attribute WHERE attrelid = 'pg_temp.published'::regclass AND attnum > 2",
+        );
+        let keys = keys.iter().map(|key| format!("\"{key}\"")).chain(["_chunk_no DESC".into()]).collect::<Vec<_>>();
+        let on =
+            if keys.len() > 1 { format!("DISTINCT ON ({})", keys[..keys.len() - 1].join(", ")) } else { String::new() };
+        let limit = if keys.len() > 1 { "" } else { "LIMIT 1" };
+        let last = format!(
+            "SELECT {columns} FROM (SELECT {on} * FROM pg_temp.published ORDER BY {} {limit}) AS last WHERE _op IS DISTINCT FROM 'delete'",
+            keys.join(", ")
+        );
+        let view = format!("SELECT {columns} FROM {view}");
+        let differing = session.lines(&format!(
+            "(SELECT 'published', t::text FROM ({last} EXCEPT ALL {view}) t) UNION ALL (SELECT 'view', t::text FROM ({view} EXCEPT ALL {last}) t)"
+        ));
+        assert!(
+            differing.is_empty(),
+            "what is published of {} of {} is not the view:\n{}",
+            query.name,
+            stream.name,
+            differing.join("\n")
+        );
+    }
+}
+
+struct Row(Vec<(String, Option<String>)>);
+
+impl Row {
+    fn insert(&self) -> String {
+        let names: Vec<String> = self.0.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let values: Vec<String> =
+            self.0.iter().map(|(_, value)| value.as_ref().map_or("NULL".into(), |value| quote(value))).collect();
+        format!("INSERT INTO pg_temp.published ({}) VALUES ({})", names.join(", "), values.join(", "))
+    }
+}
+
+fn rows(table: &Path) -> Vec<Row> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let location = Location::parse(&url(table)).unwrap();
+        let table = Table::open(&location, &Credentials::default()).await.unwrap().expect("the table is there");
+        let mut batches = table.scan(1000).await.unwrap();
+        let mut rows = Vec::new();
+        while let Some(batch) = batches.next().await {
+            let batch = batch.unwrap();
+            let options = FormatOptions::default().with_null("\u{0}");
+            let schema = batch.schema();
+            let columns: Vec<_> = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| (field.name(), column, ArrayFormatter::try_new(column, &options).unwrap()))
+                .collect();
+            for i in 0..batch.num_rows() {
+                let value = |(name, column, text): &(&String, &arrow::array::ArrayRef, ArrayFormatter)| {
+                    ((*name).clone(), column.is_valid(i).then(|| text.value(i).to_string()))
+                };
+                rows.push(Row(columns.iter().map(value).collect()));
+            }
+        }
+        rows
+    })
+}
