@@ -4,34 +4,46 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::lake::{Lake, on_each_storage};
 use crate::outsider::python;
-use crate::server::{Preload, Server, note, url};
+use crate::server::{Preload, Server, note};
 use crate::sql::Session;
 
 /// Somebody who writes a table with the Python package, and reads it.
-struct Writer {
+pub struct Writer {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Writer {
-    fn new(python: &str, table: &Path, feed: bool) -> Writer {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/delta_writer.py");
+    /// Runs one of the writing scripts on the table at a place.
+    pub fn start(python: &str, script: &str, lake: &Lake, place: &str, arguments: &[&str]) -> Writer {
+        let script = format!("{}/pg_test/e2e/{script}", env!("CARGO_MANIFEST_DIR"));
+        let (url, environment) = lake.for_python(place);
         let mut command = Command::new(python);
-        command.args([script, &url(table)]).args(feed.then_some("feed")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args([&script, &url]).args(arguments).envs(environment);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Writer { child, input, output }
     }
 
-    /// Does something to the table; gives its rows.
-    fn act(&mut self, action: &str) -> Vec<String> {
-        writeln!(self.input, "{action}").unwrap();
+    fn new(python: &str, lake: &Lake, place: &str, feed: bool) -> Writer {
+        Writer::start(python, "delta_writer.py", lake, place, if feed { &["feed"] } else { &[] })
+    }
+
+    /// Says something; gives the answer.
+    pub fn ask(&mut self, question: &str) -> String {
+        writeln!(self.input, "{question}").unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        assert!(line.ends_with('\n'), "the writer ended at {action}");
-        line.trim_end().split(';').filter(|row| !row.is_empty()).map(String::from).collect()
+        assert!(line.ends_with('\n'), "the writer ended at {question}");
+        line.trim_end().to_owned()
+    }
+
+    /// Does something to the table; gives its rows.
+    fn act(&mut self, action: &str) -> Vec<String> {
+        self.ask(action).split(';').filter(|row| !row.is_empty()).map(String::from).collect()
     }
 }
 
@@ -48,11 +60,21 @@ fn shared(name: &str) -> Option<PathBuf> {
     path.canonicalize().ok().filter(|path| path.is_dir())
 }
 
-fn create(session: &mut Session, name: &str, table: &Path, options: &str) {
-    let source = url(table);
+pub fn create(session: &mut Session, name: &str, source: &str, options: &str) {
     session.execute(&format!(
         "SELECT millrace.create_pipeline('{name}', '{source}', every => NULL, options => '{options}')"
     ));
+}
+
+/// Puts a file, or everything below a directory, into a place.
+fn copy(lake: &Lake, from: &Path, place: &str, name: &str) {
+    if from.is_file() {
+        return lake.put(place, name, &std::fs::read(from).unwrap());
+    }
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let inner = entry.file_name().into_string().unwrap();
+        copy(lake, &entry.path(), place, &if name.is_empty() { inner } else { format!("{name}/{inner}") });
+    }
 }
 
 fn staged(session: &mut Session, table: &str) -> Vec<String> {
@@ -68,17 +90,20 @@ fn shown(rows: &[String]) -> Vec<String> {
     rows.iter().map(two_digits).collect()
 }
 
-fn assert_verified(session: &mut Session, pipeline: &str) {
+pub fn assert_verified(session: &mut Session, pipeline: &str) {
     let wrong = session.lines(&format!(
         "SELECT layer, check_name, expected, found, detail FROM millrace.verify('{pipeline}') WHERE NOT ok"
     ));
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-#[test]
-fn every_table_of_the_delta_project_is_loaded_with_its_types() {
+const APPLY: &str = r#"{"primary_key": "id", "on_change": "apply"}"#;
+
+on_each_storage! {
+fn every_table_of_the_delta_project_is_loaded_with_its_types(storage, cell) {
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_tables");
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
     for (name, rows, probe) in [
         ("basic-with-inserts-deletes-checkpoint", "41", "SELECT 1"),
         ("basic_partitioned", "6", "SELECT 1"),
@@ -92,7 +117,8 @@ fn every_table_of_the_delta_project_is_loaded_with_its_types() {
         ("v2-checkpoint-parquet", "10", "SELECT 1"),
     ] {
         let Some(path) = shared(name) else { return note("delta: skipped, the shared data is not here") };
-        let source = url(&path.join("delta"));
+        copy(&lake, &path.join("delta"), name, "");
+        let source = lake.url(name);
         session.execute(&format!("SELECT millrace.create_pipeline('t5', '{source}', every => NULL)"));
         session.execute("CALL millrace.run('t5')");
         assert_eq!(session.value("SELECT count(*) FROM staging.t5"), rows, "{name}");
@@ -103,15 +129,14 @@ fn every_table_of_the_delta_project_is_loaded_with_its_types() {
     }
 }
 
-#[test]
-fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it() {
+fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it(storage, cell) {
     let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_append");
-    let table = server.create_dir("delta_append");
-    let mut writer = Writer::new(&python, &table, false);
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    let mut writer = Writer::new(&python, &lake, "t", false);
     writer.act("append 0 10");
-    create(&mut session, "p", &table, "{}");
+    create(&mut session, "p", &lake.url("t"), "{}");
     assert_eq!(session.value("SELECT format FROM millrace.pipelines"), "delta");
     session.execute("CALL millrace.run('p')");
     // a commit larger than a chunk, one that only moves rows, a new column
@@ -143,15 +168,14 @@ fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it() {
     assert_verified(&mut session, "p");
 }
 
-#[test]
-fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_on() {
+fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_on(storage, cell) {
     let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_gap");
-    let table = server.create_dir("delta_gap");
-    let mut writer = Writer::new(&python, &table, false);
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    let mut writer = Writer::new(&python, &lake, "t", false);
     writer.act("append 0 10");
-    create(&mut session, "p", &table, r#"{"on_change": "skip"}"#);
+    create(&mut session, "p", &lake.url("t"), r#"{"on_change": "skip"}"#);
     session.execute("CALL millrace.run('p')");
     writer.act("append 10 20");
     writer.act("overwrite 100 103");
@@ -183,12 +207,12 @@ fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_
     assert_eq!(session.number("SELECT count(*) FROM staging.p"), 14);
 }
 
-#[test]
-fn reading_begins_where_the_options_say() {
+fn reading_begins_where_the_options_say(storage, cell) {
     let Some(path) = shared("snapshot-data3") else { return note("delta: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_start");
-    let table = path.join("delta");
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    copy(&lake, &path.join("delta"), "t", "");
     for (name, options, rows) in [
         ("whole", "{}", 30),
         ("none", r#"{"include_existing": false}"#, 0),
@@ -196,7 +220,7 @@ fn reading_begins_where_the_options_say() {
         ("long_ago", r#"{"start_timestamp": "1999-01-01", "on_change": "skip"}"#, 40),
         ("tomorrow", r#"{"start_timestamp": "tomorrow"}"#, 0),
     ] {
-        create(&mut session, name, &table, options);
+        create(&mut session, name, &lake.url("t"), options);
         session.execute(&format!("CALL millrace.run('{name}')"));
         let found = session.number(&format!("SELECT count(*) FROM staging.{name}"));
         if name != "long_ago" {
@@ -205,37 +229,32 @@ fn reading_begins_where_the_options_say() {
         assert_verified(&mut session, name);
     }
     let create = |options: &str| {
-        format!("SELECT millrace.create_pipeline('x', '{}', every => NULL, options => '{options}')", url(&table))
+        format!("SELECT millrace.create_pipeline('x', '{}', every => NULL, options => '{options}')", lake.url("t"))
     };
     session.refused_with_hint(&create(r#"{"start_version": 5}"#), "22023");
     session.refused_with_hint(&create(r#"{"start_version": 1, "start_timestamp": "today"}"#), "22023");
     session.refused_with_hint(&create(r#"{"delimiter": ";"}"#), "22023");
     session.refused_with_hint(&create(r#"{"on_change": "apply"}"#), "22023");
-    let landing = server.create_dir("delta_start_landing");
+    lake.create(&server, "landing");
     session.refused_with_hint(
-        &format!("SELECT millrace.create_pipeline('x', '{}', format => 'delta')", url(&landing)),
+        &format!("SELECT millrace.create_pipeline('x', '{}', format => 'delta')", lake.url("landing")),
         "58P01",
     );
 }
 
-const APPLY: &str = r#"{"primary_key": "id", "on_change": "apply"}"#;
-
-#[test]
-fn a_feed_and_deletion_vectors_are_followed_version_by_version() {
+fn a_feed_and_deletion_vectors_are_followed_version_by_version(storage, cell) {
     let Some(path) = shared("cdf-table-with-dv") else { return note("delta: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_versions");
-    let table = server.create_dir("delta_versions");
-    let log = table.join("_delta_log");
-    std::fs::create_dir_all(&log).unwrap();
-    let copy = |name: &str| std::fs::copy(path.join(name), table.join(name)).map(drop).unwrap();
-    let names = std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| path.join(name).is_file()).for_each(|name| copy(&name));
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    let files = std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).filter(|path| path.is_file());
+    files.for_each(|file| copy(&lake, &file, "t", file.file_name().unwrap().to_str().unwrap()));
     let mut counts = Vec::new();
     for version in 0..7 {
-        copy(&format!("_delta_log/{version:020}.json"));
+        let entry = format!("_delta_log/{version:020}.json");
+        copy(&lake, &path.join(&entry), "t", &entry);
         if version == 0 {
-            create(&mut session, "p", &table, r#"{"primary_key": ["value"], "on_change": "apply"}"#);
+            create(&mut session, "p", &lake.url("t"), r#"{"primary_key": ["value"], "on_change": "apply"}"#);
         }
         session.execute("CALL millrace.run('p')");
         counts.push(session.number("SELECT count(*) FROM staging.p"));
@@ -249,16 +268,15 @@ fn a_feed_and_deletion_vectors_are_followed_version_by_version() {
     assert_verified(&mut session, "p");
 }
 
-#[test]
-fn staging_equals_a_table_that_others_change_after_each_of_their_commits() {
+fn staging_equals_a_table_that_others_change_after_each_of_their_commits(storage, cell) {
     let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_apply");
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
     for (name, feed) in [("with_feed", true), ("without", false)] {
-        let table = server.create_dir(&format!("delta_apply_{name}"));
-        let mut writer = Writer::new(&python, &table, feed);
+        let mut writer = Writer::new(&python, &lake, name, feed);
         writer.act("append 0 20");
-        create(&mut session, name, &table, APPLY);
+        create(&mut session, name, &lake.url(name), APPLY);
         let (mut seen, mut last) = (String::from("0"), vec![]);
         for action in [
             "state",
@@ -292,22 +310,23 @@ fn staging_equals_a_table_that_others_change_after_each_of_their_commits() {
         // small chunks: what goes comes first, and what counts is the end of the version
         session
             .execute(&format!(r#"SELECT millrace.alter_pipeline('{name}', options => '{{"max_rows_per_chunk": 3}}')"#));
-        let rows = shown(&writer.act("delete 3 102"));
-        session.execute(&format!("CALL millrace.run('{name}')"));
-        assert_eq!(staged(&mut session, name), rows);
+        for action in ["update 0 200", "delete 3 102"] {
+            let rows = shown(&writer.act(action));
+            session.execute(&format!("CALL millrace.run('{name}')"));
+            assert_eq!(staged(&mut session, name), rows, "{name} after {action} in small chunks");
+        }
         assert_verified(&mut session, name);
     }
 }
 
-#[test]
-fn a_keyed_pipeline_that_begins_anew_loses_what_is_no_longer_there() {
+fn a_keyed_pipeline_that_begins_anew_loses_what_is_no_longer_there(storage, cell) {
     let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("delta_anew");
-    let table = server.create_dir("delta_anew");
-    let mut writer = Writer::new(&python, &table, false);
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    let mut writer = Writer::new(&python, &lake, "t", false);
     writer.act("append 0 20");
-    create(&mut session, "p", &table, APPLY);
+    create(&mut session, "p", &lake.url("t"), APPLY);
     session.execute("CALL millrace.run('p')");
     writer.act("append 20 30");
     writer.act("overwrite 5 25");
@@ -321,4 +340,5 @@ fn a_keyed_pipeline_that_begins_anew_loses_what_is_no_longer_there() {
     session.execute("CALL millrace.run('p')");
     assert_eq!(staged(&mut session, "p"), rows);
     assert_verified(&mut session, "p");
+}
 }

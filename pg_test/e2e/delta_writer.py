@@ -2,8 +2,11 @@
 reader finds them: id|name|amount, sorted, joined by semicolons.
 
 usage: delta_writer.py LOCATION [feed]      feed: with a change data feed
+
+STORAGE_OPTIONS in the environment says how to get there.
 """
 
+import json
 import os
 import sys
 
@@ -11,6 +14,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 LOCATION = sys.argv[1]
+OPTIONS = json.loads(os.environ.get("STORAGE_OPTIONS", "{}"))
 FEED = {"delta.enableChangeDataFeed": "true"} if "feed" in sys.argv[2:] else None
 
 
@@ -24,36 +28,40 @@ def rows(first, last, name="n"):
     })
 
 
+def table():
+    return DeltaTable(LOCATION, storage_options=OPTIONS)
+
+
 def act(words):
     action, numbers = words[0], [int(word) for word in words[1:]]
     if action == "append":
-        write_deltalake(LOCATION, rows(*numbers), mode="append", partition_by=["part"], configuration=FEED)
+        write_deltalake(LOCATION, rows(*numbers), mode="append", storage_options=OPTIONS, partition_by=["part"], configuration=FEED)
     elif action == "overwrite":
-        write_deltalake(LOCATION, rows(*numbers, name="o"), mode="overwrite")
+        write_deltalake(LOCATION, rows(*numbers, name="o"), mode="overwrite", storage_options=OPTIONS)
     elif action == "delete":
-        DeltaTable(LOCATION).delete(f"id >= {numbers[0]} AND id < {numbers[1]}")
+        table().delete(f"id >= {numbers[0]} AND id < {numbers[1]}")
     elif action == "update":
-        DeltaTable(LOCATION).update(predicate=f"id >= {numbers[0]} AND id < {numbers[1]}", updates={"name": "'u' || name"})
+        table().update(predicate=f"id >= {numbers[0]} AND id < {numbers[1]}", updates={"name": "'u' || name"})
     elif action == "merge":
-        merger = DeltaTable(LOCATION).merge(rows(*numbers, name="m"), "t.id = s.id", source_alias="s", target_alias="t")
+        merger = table().merge(rows(*numbers, name="m"), "t.id = s.id", source_alias="s", target_alias="t")
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
     elif action == "optimize":
-        DeltaTable(LOCATION).optimize.compact()
+        table().optimize.compact()
     elif action == "vacuum":
-        DeltaTable(LOCATION).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+        table().vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
     elif action == "checkpoint":
-        DeltaTable(LOCATION).create_checkpoint()
+        table().create_checkpoint()
     elif action == "widen":
         more = rows(*numbers)
         more = more.append_column("note", pa.array([f"note {i}" for i in range(*numbers)], pa.string()))
-        write_deltalake(LOCATION, more, mode="append", schema_mode="merge")
+        write_deltalake(LOCATION, more, mode="append", storage_options=OPTIONS, schema_mode="merge")
     else:
         raise SystemExit(f"unknown action {action}")
 
 
 def state():
-    table = DeltaTable(LOCATION).to_pyarrow_table()
-    columns = [table.column(name).to_pylist() for name in ("id", "name", "amount")]
+    found = table().to_pyarrow_table()
+    columns = [found.column(name).to_pylist() for name in ("id", "name", "amount")]
     return ";".join(f"{id}|{name}|{amount}" for id, name, amount in sorted(zip(*columns)))
 
 

@@ -91,6 +91,20 @@ impl Lake {
         }
     }
 
+    /// A place as the Python package names it, and what its environment needs to get there.
+    pub fn for_python(&self, place: &str) -> (String, Vec<(&'static str, String)>) {
+        let Some((azurite, name)) = &self.azurite else { return (self.url(place), vec![]) };
+        let options = serde_json::json!({
+            "azure_storage_account_name": azurite.account(),
+            "azure_storage_account_key": azurite.key(),
+            "azure_storage_use_emulator": "true",
+        });
+        let endpoint = azurite.endpoint();
+        let host = endpoint.trim_end_matches(&azurite.account()).trim_end_matches('/').to_owned();
+        let environment = vec![("STORAGE_OPTIONS", options.to_string()), ("AZURITE_BLOB_STORAGE_URL", host)];
+        (format!("az://{CONTAINER}/{name}/{place}"), environment)
+    }
+
     /// The directory that is a place on disk; there is none on Azurite.
     pub fn disk(&self, place: &str) -> Option<PathBuf> {
         self.azurite.is_none().then(|| self.dir.join(place))
@@ -108,7 +122,12 @@ impl Lake {
     pub fn put(&self, place: &str, name: &str, content: &[u8]) {
         match &self.azurite {
             Some((azurite, cell)) => put(azurite, &format!("{cell}/{place}/{name}"), content),
-            None => land(&self.dir.join(place), name, content),
+            None => {
+                let path = self.dir.join(place).join(name);
+                let (dir, name) = (path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap());
+                std::fs::create_dir_all(dir).unwrap();
+                land(dir, name, content);
+            }
         }
     }
 
@@ -186,5 +205,6 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
 
 /// Writes a blob past the extension, as a producer would.
 pub fn put(azurite: &Azurite, path: &str, content: &[u8]) {
-    wait(store(azurite).put(&path.into(), content.to_vec().into())).unwrap();
+    let path = object_store::path::Path::parse(path).unwrap();
+    wait(store(azurite).put(&path, content.to_vec().into())).unwrap();
 }

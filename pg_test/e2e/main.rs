@@ -19,6 +19,7 @@ mod cleanup;
 mod consumers;
 mod copier;
 mod delta;
+mod delta_history;
 mod direct;
 mod discovery;
 mod examples;

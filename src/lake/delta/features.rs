@@ -17,6 +17,10 @@ const READER_FEATURES: &[&str] = &[
     "columnMapping",
     "typeWidening",
     "typeWidening-preview",
+    // Some writers name these of every table; a column of that type is refused where the schema is read.
+    "variantType",
+    "variantType-preview",
+    "variantShredding-preview",
 ];
 
 /// Features that ask nothing of somebody who adds and removes whole files, once [`check_write`] has found them unused.

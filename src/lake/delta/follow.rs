@@ -35,9 +35,9 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// True where rows were only added, or nothing happened to them.
+    /// True where rows were only added, or nothing happened to them. A feed tells no more than that then.
     pub fn only_adds(&self) -> bool {
-        self.removed.is_empty() && self.feed.is_empty()
+        self.removed.is_empty()
     }
 }
 

@@ -193,6 +193,17 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// The rows that `wanted` marks.
+    pub fn only(self, wanted: &BooleanArray) -> Result<Rows> {
+        let number = |i: usize| match &self.numbers {
+            Some(numbers) => numbers.get(i).copied().unwrap_or(self.next_row),
+            None => self.first + i as u64,
+        };
+        let numbers = wanted.values().set_indices().map(number).collect();
+        let batch = filter_record_batch(&self.batch, wanted).map_err(|e| format_error(&e, "pick rows", ""))?;
+        Ok(Rows { batch, numbers: Some(numbers), ..self })
+    }
+
     /// The first `count` of the rows alone.
     pub fn first(mut self, count: usize) -> Rows {
         if count < self.batch.num_rows() {

@@ -79,6 +79,11 @@ impl Columns {
         let mut logical = Vec::with_capacity(fields.len());
         let mut stored = Vec::with_capacity(fields.len());
         for field in &fields {
+            if holds_variant(field.data_type()) {
+                let message = format!("column \"{}\" has the type variant (feature \"variantType\")", user_name(field));
+                return Err(Error::new(Code::Unsupported, message)
+                    .hint("Read a copy of the table that has the column as text or as a struct."));
+            }
             let arrow: ArrowType = field.data_type().try_into_arrow().map_err(|e| {
                 Error::new(
                     Code::Unsupported,
@@ -240,6 +245,16 @@ fn storable(data_type: &ArrowType) -> Option<ArrowType> {
         ArrowType::Timestamp(_, Some(_)) => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         other => other.clone(),
     })
+}
+
+fn holds_variant(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Variant(_) => true,
+        DataType::Array(array) => holds_variant(array.element_type()),
+        DataType::Map(map) => holds_variant(map.key_type()) || holds_variant(map.value_type()),
+        DataType::Struct(fields) => fields.fields().any(|field| holds_variant(field.data_type())),
+        DataType::Primitive(_) => false,
+    }
 }
 
 fn is_zoneless(data_type: &DataType) -> bool {

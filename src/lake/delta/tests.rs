@@ -413,13 +413,18 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
         let names = json!({ "delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "col-1" });
         let field = json!({ "name": "n", "type": "long", "nullable": true, "metadata": names });
         mapped["metaData"]["schemaString"] = json!({ "type": "struct", "fields": [field] }).to_string().into();
+        // Some writers name the feature of tables that have no such column.
+        let mut variant = metadata.clone();
+        let column = json!({ "name": "v", "type": "variant", "nullable": true, "metadata": {} });
+        variant["metaData"]["schemaString"] = json!({ "type": "struct", "fields": [column] }).to_string().into();
         let table: Vec<(&str, Value, Value)> = vec![
             (
                 "catalogManaged",
                 protocol(&["catalogManaged"], &["catalogManaged", "inCommitTimestamp"]),
                 metadata.clone(),
             ),
-            ("variantType", protocol(&["variantType"], &["variantType"]), metadata.clone()),
+            ("telepathy", protocol(&["telepathy"], &["telepathy"]), metadata.clone()),
+            ("variantType", protocol(&["variantType"], &["variantType"]), variant),
             (
                 "column mapping",
                 protocol(&["columnMapping"], &["columnMapping"]),

@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema};
 use futures::TryStreamExt;
 
 use super::{Role, Source, Step, Work};
 use crate::format::{Format, RawBatch};
-use crate::lake::delta::{CHANGE_TYPE, Table};
+use crate::lake::delta::{CHANGE_TYPE, Rows, Table};
 use crate::lake::parquet_rows::Limits;
 use crate::model::keyed::Op;
 use crate::model::landing::Part;
@@ -72,9 +71,10 @@ impl Reader<'_> {
         while let Some(next) = rows.try_next().await? {
             let room = self.plan.max_rows.saturating_sub(self.out.records);
             let bytes = next.batch.get_array_memory_size() as u64;
-            let next = next.first(usize::try_from(room).unwrap_or(usize::MAX));
+            // What is not meant is left out before the rest is cut off: cut off are only rows that a full chunk leaves for the next.
+            let next = of_role(next, step.role)?.first(usize::try_from(room).unwrap_or(usize::MAX));
             at.row = next.next_row;
-            let batch = of_role(next.batch, step.role)?;
+            let batch = next.batch;
             if batch.num_rows() == 0 {
                 continue;
             }
@@ -145,19 +145,20 @@ impl Reader<'_> {
 }
 
 /// Of a feed's rows those that are meant, without what the feed says of them.
-fn of_role(batch: RecordBatch, role: Role) -> Result<RecordBatch> {
+fn of_role(rows: Rows, role: Role) -> Result<Rows> {
     let wanted: &[&str] = match role {
-        Role::Added | Role::Removed => return Ok(batch),
+        Role::Added | Role::Removed => return Ok(rows),
         Role::FeedBefore => &["delete", "update_preimage"],
         Role::FeedAfter => &["insert", "update_postimage"],
     };
     let broken =
         |why: String| Error::new(Code::Corrupt, "the change data feed of the Delta table can't be read").detail(why);
-    let place = batch.schema_ref().index_of(CHANGE_TYPE).map_err(|e| broken(e.to_string()))?;
-    let kinds = batch.column(place).as_string_opt::<i32>().ok_or_else(|| broken("its kinds are no text".into()))?;
+    let place = rows.batch.schema_ref().index_of(CHANGE_TYPE).map_err(|e| broken(e.to_string()))?;
+    let kinds = rows.batch.column(place).as_string_opt::<i32>();
+    let kinds = kinds.ok_or_else(|| broken("its kinds are no text".into()))?;
     let meant: BooleanArray = kinds.iter().map(|kind| Some(kind.is_some_and(|kind| wanted.contains(&kind)))).collect();
-    let mut meant = filter_record_batch(&batch, &meant).map_err(|e| broken(e.to_string()))?;
-    meant.remove_column(place);
+    let mut meant = rows.only(&meant)?;
+    meant.batch.remove_column(place);
     Ok(meant)
 }
 
