@@ -43,4 +43,5 @@ mod seeing;
 mod server;
 mod simulate;
 mod sql;
+mod transforms;
 mod types;

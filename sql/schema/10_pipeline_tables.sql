@@ -21,7 +21,9 @@ CREATE TABLE millrace.pipeline (
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     changes        regclass,                     -- of a keyed pipeline (option primary_key): each chunk's changes,
     replaced       regclass,                     -- the old images of the rows that they updated,
-    incoming       regclass                      -- and where a chunk's rows wait to be merged; empty between chunks
+    incoming       regclass,                     -- and where a chunk's rows wait to be merged; empty between chunks
+    input          regclass,                     -- of a pipeline with a transform: where a chunk's records wait for it; empty between chunks
+    transform      jsonb                         -- model::transform::Transform: the SELECT with its names qualified, and the columns that it makes
 );
 
 -- One row a pipeline; locked FOR UPDATE by whoever seals a chunk, to commit. Kept narrow and HOT.
@@ -60,6 +62,8 @@ CREATE TABLE millrace.chunk (
     bytes_total    bigint NOT NULL DEFAULT 0,
     generation     integer NOT NULL DEFAULT 0,   -- 0: as it came; else the number of the re-reading (resnapshot) that brought it
     duplicate_count bigint NOT NULL DEFAULT 0,   -- good rows that changed nothing: another row of their key stays
+    filtered_count bigint NOT NULL DEFAULT 0,    -- records of which the transform made no row
+    derived_count  bigint NOT NULL DEFAULT 0,    -- rows that it made of a record beside the first
     PRIMARY KEY (pipeline_id, chunk_no)
 );
 
@@ -78,6 +82,8 @@ CREATE TABLE millrace.file (
     rejects        bigint NOT NULL DEFAULT 0,
     dropped        bigint NOT NULL DEFAULT 0,    -- left out by expectations
     duplicates     bigint NOT NULL DEFAULT 0,    -- good rows that changed nothing: another row of their key stays
+    filtered       bigint NOT NULL DEFAULT 0,    -- records of which the transform made no row
+    derived        bigint NOT NULL DEFAULT 0,    -- rows that it made of a record beside the first
     attempts       integer NOT NULL DEFAULT 0,
     error          text,
     retry_at       timestamptz,

@@ -10,22 +10,25 @@ CREATE FUNCTION millrace.create_pipeline(
     raw text DEFAULT NULL,
     semi_processed text DEFAULT NULL,
     every interval DEFAULT '1 second',
-    options jsonb DEFAULT '{}'
+    options jsonb DEFAULT '{}',
+    transform text DEFAULT NULL
 ) RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_pipeline_wrapper';
-COMMENT ON FUNCTION millrace.create_pipeline(text, text, text, text, text, text, text, interval, jsonb) IS
+COMMENT ON FUNCTION millrace.create_pipeline(text, text, text, text, text, text, text, interval, jsonb, text) IS
 'Creates a pipeline that the caller owns, and gives its name.
 name: up to 63 bytes, without a dot. source: URL of a directory, or of files in it by a pattern (file:///landing/*.csv).
 format: csv, json (an object a line), parquet, delta (source is the directory of a Delta table), or NULL to find out. columns: as in CREATE TABLE, or NULL to infer them from the files that are there.
 staging: table that rows are loaded into, created when missing; NULL = staging.<name>. raw: URL of a Delta table that keeps every record as
 landed; NULL = none. semi_processed: URL of a Delta table of the clean rows; NULL = none. every: time between two looks at the source,
 50 ms to 1 day; NULL or 0 = only when millrace.run is called. options: JSON object; an unknown key is an error that lists the known ones.
+transform: a SELECT … FROM input over the records, whose columns are then those of columns, that makes the rows of the staging table; NULL = records are rows.
 Needs millrace_admin, and pg_read_server_files / pg_write_server_files for file:// locations.';
 
-CREATE FUNCTION millrace.alter_pipeline(pipeline text, every interval DEFAULT NULL, options jsonb DEFAULT NULL)
+CREATE FUNCTION millrace.alter_pipeline(pipeline text, every interval DEFAULT NULL, options jsonb DEFAULT NULL, transform text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'alter_pipeline_wrapper';
-COMMENT ON FUNCTION millrace.alter_pipeline(text, interval, jsonb) IS
+COMMENT ON FUNCTION millrace.alter_pipeline(text, interval, jsonb, text) IS
 'Changes a pipeline. pipeline: its name. every: new tick; 0 = only when millrace.run is called; NULL = as it is. options: the options to change; the others
-stay; a JSON null sets one back to its default.';
+stay; a JSON null sets one back to its default. transform: another SELECT … FROM input, from the next chunk on, whose columns the staging table must have; the option
+transform set to null takes it away.';
 
 CREATE FUNCTION millrace.pause(pipeline text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pause_wrapper';

@@ -27,7 +27,8 @@ SELECT p.name AS pipeline,
        s.kept_from,
        (s.source_offset ->> 'version')::bigint AS source_version,
        p.changes::text AS changes,
-       p.replaced::text AS replaced
+       p.replaced::text AS replaced,
+       p.input::text AS input
   FROM millrace.pipeline p
   JOIN millrace.position s ON s.pipeline_id = p.id
   LEFT JOIN millrace.chunk c ON c.pipeline_id = p.id AND c.chunk_no = s.head;
@@ -35,24 +36,25 @@ COMMENT ON VIEW millrace.pipelines IS
 'A row per pipeline: definition, state, how far it has got, and its last error.
 throttled_by, throttled_since: why loading is held back, and since when; NULL where it is not. kept_from: the first chunk whose rows retention has left.
 source_version: of a Delta source, the version that is read or comes next.
-changes, replaced: the tables beside staging of a pipeline with a primary_key.';
+changes, replaced: the tables beside staging of a pipeline with a primary_key; input: of one with a transform.';
 
 CREATE VIEW millrace.chunks AS
 SELECT p.name AS pipeline, c.chunk_no, c.row_count, c.reject_count, c.byte_count, c.sealed_at, c.duration, c.source, c.dropped_count, c.requeued_count,
-       c.timings, c.rows_total, c.rejects_total, c.bytes_total, c.generation, c.duplicate_count
+       c.timings, c.rows_total, c.rejects_total, c.bytes_total, c.generation, c.duplicate_count, c.filtered_count, c.derived_count
   FROM millrace.chunk c JOIN millrace.pipeline p ON p.id = c.pipeline_id;
 COMMENT ON VIEW millrace.chunks IS
 'A row per sealed chunk. duration: from the first look at its files to the commit. source: version of the raw layer, and the files with the records that it holds.
-row_count + duplicate_count - requeued_count + reject_count + dropped_count is the number of records landed; dropped: left out by an expectation that says so;
-duplicate_count: good rows that changed nothing, because another row of their key stays; requeued_count: of the rows and duplicates, those that had been rejects of earlier chunks.
+row_count - derived_count + filtered_count + duplicate_count - requeued_count + reject_count + dropped_count is the number of records landed;
+filtered_count: records of which a transform made no row; derived_count: rows that it made of a record beside the first; dropped: left out by an expectation that says so;
+duplicate_count: good rows that changed nothing, because another row of their key stays; requeued_count: records among them that had been rejects of earlier chunks.
 timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the millrace.resnapshot that brought the chunk.';
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
-       f.records_done, f.bytes_done, f.updated_at, f.dropped, f.duplicates, f.cleanup
+       f.records_done, f.bytes_done, f.updated_at, f.dropped, f.duplicates, f.cleanup, f.filtered, f.derived
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
-'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. path is relative to the source.';
+'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. filtered: records of which a transform made no row; derived: rows that it made of a record beside the first. path is relative to the source.';
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at,

@@ -3,10 +3,11 @@
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 use pgrx::{JsonB, pg_sys};
+use serde_json::Value;
 
 use crate::api::{Answer, answer, interval_text, json};
 use crate::catalog::pipelines;
-use crate::model::{Error, Result};
+use crate::model::{Code, Error, Result};
 use crate::pg::error::required;
 use crate::pg::{procedure, shmem, user};
 use crate::pipeline::{define, delta, files, run as running, scope};
@@ -26,12 +27,13 @@ fn create_pipeline(
     semi_processed: Option<&str>,
     every: Option<Interval>,
     options: Option<JsonB>,
+    transform: Option<&str>,
 ) -> Answer<String> {
     answer((|| {
         let name = required(name, "name")?;
         user::require_role(user::current(), ADMIN, "create a pipeline")?;
         let every = every.map(interval_text);
-        let options = json(options);
+        let options = with_transform(json(options), transform)?;
         define::create(define::Wanted {
             name,
             source: required(source, "source")?,
@@ -49,10 +51,32 @@ fn create_pipeline(
 }
 
 #[pg_extern(sql = false)]
-fn alter_pipeline(pipeline: Option<&str>, every: Option<Interval>, options: Option<JsonB>) -> Answer<()> {
+fn alter_pipeline(
+    pipeline: Option<&str>,
+    every: Option<Interval>,
+    options: Option<JsonB>,
+    transform: Option<&str>,
+) -> Answer<()> {
     let every = every.map(interval_text);
-    let options = options.map(|o| o.0);
-    change(pipeline, |name| define::alter(name, every.as_deref(), options.as_ref()))
+    change(pipeline, |name| {
+        let options = match (options, transform) {
+            (None, None) => None,
+            (given, transform) => Some(with_transform(json(given), transform)?),
+        };
+        define::alter(name, every.as_deref(), options.as_ref())
+    })
+}
+
+/// The argument is another way to write the option of that name.
+fn with_transform(mut options: Value, transform: Option<&str>) -> Result<Value> {
+    let (Some(text), Some(given)) = (transform, options.as_object_mut()) else { return Ok(options) };
+    if given.contains_key("transform") {
+        return Err(Error::new(Code::InvalidParameter, "transform is given twice")
+            .detail("It is an argument, and also a key of options.")
+            .hint("Leave one of them out."));
+    }
+    given.insert("transform".into(), text.into());
+    Ok(options)
 }
 
 #[pg_extern(sql = false)]

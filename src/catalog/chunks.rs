@@ -13,6 +13,8 @@ pub struct Sealed<'a> {
     pub dropped: i64,
     pub requeued: i64,
     pub duplicates: i64,
+    pub filtered: i64,
+    pub derived: i64,
     /// 0, or the number of the re-reading that brought it.
     pub generation: u32,
     pub bytes: i64,
@@ -26,10 +28,10 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
     spi::execute(
         "INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source,
                                      dropped_count, requeued_count, timings, rows_total, rejects_total, bytes_total, duplicate_count,
-                                     generation)
+                                     generation, filtered_count, derived_count)
          SELECT $1, $2, $3, $4, $5, pg_catalog.clock_timestamp(), $6 * interval '1 millisecond', $7::jsonb,
                 $8, $9, $10::jsonb, coalesce(last.rows_total, 0) + $3, coalesce(last.rejects_total, 0) + $4, coalesce(last.bytes_total, 0) + $5,
-                $11, $12
+                $11, $12, $13, $14
            FROM (SELECT) AS one
            LEFT JOIN millrace.chunk last ON last.pipeline_id = $1 AND last.chunk_no = $2 - 1",
         vec![
@@ -45,6 +47,8 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.timings.to_string().into(),
             chunk.duplicates.into(),
             i64::from(chunk.generation).into(),
+            chunk.filtered.into(),
+            chunk.derived.into(),
         ],
     )?;
     Ok(())

@@ -60,6 +60,8 @@ pub struct Loaded {
     pub rejects: i64,
     pub dropped: i64,
     pub duplicates: i64,
+    pub filtered: i64,
+    pub derived: i64,
     pub done: bool,
     /// True where the file is to be taken away once everything is published.
     pub clean: bool,
@@ -71,20 +73,22 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
     let numbers = |f: fn(&Loaded) -> Option<i64>| files.iter().map(f).collect::<Vec<_>>();
     spi::execute(
         "INSERT INTO millrace.file AS f
-            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, duplicates, cleanup, updated_at)
-         SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects, dropped, duplicates,
+            (pipeline_id, path, etag, size, modified, state, chunk_no, records_done, bytes_done, rows, rejects, dropped, duplicates, filtered, derived, cleanup, updated_at)
+         SELECT $1, path, etag, size, pg_catalog.to_timestamp(modified / 1000000.0), state, $2, records_done, bytes_done, rows, rejects, dropped, duplicates, filtered, derived,
                 CASE WHEN $14 AND state = 'loaded' THEN 'due' END, pg_catalog.clock_timestamp()
            FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]), pg_catalog.unnest($5::bigint[]),
                            pg_catalog.unnest($6::bigint[]), pg_catalog.unnest($7::text[]), pg_catalog.unnest($8::bigint[]),
                            pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::bigint[]),
-                           pg_catalog.unnest($12::bigint[]), pg_catalog.unnest($13::bigint[]))
-             AS new (path, etag, size, modified, state, records_done, bytes_done, rows, rejects, dropped, duplicates)
+                           pg_catalog.unnest($12::bigint[]), pg_catalog.unnest($13::bigint[]), pg_catalog.unnest($15::bigint[]),
+                           pg_catalog.unnest($16::bigint[]))
+             AS new (path, etag, size, modified, state, records_done, bytes_done, rows, rejects, dropped, duplicates, filtered, derived)
          ON CONFLICT (pipeline_id, path) DO UPDATE
             SET etag = EXCLUDED.etag, size = EXCLUDED.size, modified = COALESCE(EXCLUDED.modified, f.modified),
                 state = EXCLUDED.state, chunk_no = COALESCE(EXCLUDED.chunk_no, f.chunk_no),
                 records_done = EXCLUDED.records_done, bytes_done = EXCLUDED.bytes_done,
                 rows = f.rows + EXCLUDED.rows, rejects = f.rejects + EXCLUDED.rejects,
-                dropped = f.dropped + EXCLUDED.dropped, duplicates = f.duplicates + EXCLUDED.duplicates, cleanup = EXCLUDED.cleanup,
+                dropped = f.dropped + EXCLUDED.dropped, duplicates = f.duplicates + EXCLUDED.duplicates,
+                filtered = f.filtered + EXCLUDED.filtered, derived = f.derived + EXCLUDED.derived, cleanup = EXCLUDED.cleanup,
                 error = NULL, retry_at = NULL, updated_at = EXCLUDED.updated_at",
         vec![
             pipeline_id.into(),
@@ -101,6 +105,8 @@ pub fn record_loaded(pipeline_id: i32, chunk_no: Option<i64>, files: &[Loaded]) 
             numbers(|f| Some(f.dropped)).into(),
             numbers(|f| Some(f.duplicates)).into(),
             files.iter().any(|f| f.clean).into(),
+            numbers(|f| Some(f.filtered)).into(),
+            numbers(|f| Some(f.derived)).into(),
         ],
     )?;
     Ok(())

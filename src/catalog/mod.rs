@@ -25,3 +25,5 @@ pub mod pipelines;
 pub mod servers;
 #[cfg(feature = "pg15")]
 pub mod staging;
+#[cfg(feature = "pg15")]
+pub mod transform;

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
+use crate::model::transform::Transform;
 use crate::model::{Code, Error, Result};
 use crate::pg::spi;
 
 const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, changes::oid::bigint AS changes, replaced::oid::bigint AS replaced,
-        incoming::oid::bigint AS incoming, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
+        incoming::oid::bigint AS incoming, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
         options, settings, app_id, state, state_reason, ledger_epoch
    FROM millrace.pipeline";
 
@@ -132,6 +133,16 @@ pub fn set_keyed(id: i32, changes: Oid, replaced: Oid, incoming: Oid) -> Result<
     spi::execute(
         "UPDATE millrace.pipeline SET changes = $2::regclass, replaced = $3::regclass, incoming = $4::regclass WHERE id = $1",
         vec![id.into(), changes.into(), replaced.into(), incoming.into()],
+    )?;
+    Ok(())
+}
+
+/// Notes what a pipeline's records become, and the table that holds them until then; `None`: they are its rows.
+pub fn set_transform(id: i32, transform: Option<(Oid, &Transform)>) -> Result<()> {
+    let plan = transform.map(|(_, plan)| serde_json::to_value(plan).unwrap_or_default().to_string());
+    spi::execute(
+        "UPDATE millrace.pipeline SET input = NULLIF($2, 0::pg_catalog.oid)::regclass, transform = $3::jsonb WHERE id = $1",
+        vec![id.into(), transform.map_or(Oid::INVALID, |(input, _)| input).into(), plan.into()],
     )?;
     Ok(())
 }

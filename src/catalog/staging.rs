@@ -19,7 +19,7 @@ pub fn source_columns(staging: Oid) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-fn ensure_schema(schema: &str) -> Result<()> {
+pub fn ensure_schema(schema: &str) -> Result<()> {
     let exists: Option<bool> =
         spi::value("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", vec![schema.into()])?;
     if exists != Some(true) {

@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod retention;
 pub mod retry;
 pub mod simulate;
+pub mod transform;
 
 pub use error::{Code, Error, Result};
 pub use location::Location;

@@ -137,6 +137,8 @@ pub struct Options {
     pub on_conflict: Option<OnConflict>,
     /// A condition in SQL; a row that meets it takes its key away.
     pub delete_when: Option<String>,
+    /// A SELECT over the records of a chunk, which it calls `input`: what it makes is what is loaded.
+    pub transform: Option<String>,
     /// How often a file that can't be read is tried before it is `dead`.
     pub max_attempts: u32,
     /// Wait after a first failure; doubled after each further one, up to 5 minutes.
@@ -191,6 +193,7 @@ impl Default for Options {
             order_by: vec![],
             on_conflict: None,
             delete_when: None,
+            transform: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
             retention: None,

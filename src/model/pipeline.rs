@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::model::offset::Offset;
 use crate::model::options::Options;
+use crate::model::transform::Transform;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Pipeline {
@@ -21,6 +22,9 @@ pub struct Pipeline {
     pub changes: Option<u32>,
     pub replaced: Option<u32>,
     pub incoming: Option<u32>,
+    /// Of a pipeline with a transform, the table that holds the records of a chunk until they are transformed.
+    pub input: Option<u32>,
+    pub transform: Option<Transform>,
     pub raw: Option<String>,
     pub semi_processed: Option<String>,
     /// `None`: only when run() is called.
@@ -43,6 +47,11 @@ impl Pipeline {
     /// True where rows have a key, so that a chunk may change and delete rows of earlier ones.
     pub fn is_keyed(&self) -> bool {
         self.changes.is_some()
+    }
+
+    /// The table whose columns the records of the source are read into.
+    pub fn records_table(&self) -> u32 {
+        self.input.unwrap_or(self.staging)
     }
 
     pub fn every(&self) -> Option<Duration> {

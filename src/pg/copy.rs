@@ -97,6 +97,19 @@ pub fn note_violation(violation: Violation) -> bool {
     })
 }
 
+/// Runs a statement that calls `millrace.violated` itself; gives what it noted. `kept`: as in [`Filter`].
+pub fn noting<R>(kept: u64, f: impl FnOnce() -> Result<R>) -> Result<(R, Vec<Violation>)> {
+    FEEDS.with_borrow_mut(|feeds| {
+        feeds.push(Feed { kept, violations: vec![], rows: None, buffer: vec![], sent: 0 });
+    });
+    let _feeding = Feeding;
+    let result = f()?;
+    Ok((
+        result,
+        FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)).unwrap_or_default()),
+    ))
+}
+
 /// Loads `rows` into `columns` of `table`. Gives what the filter found fault with.
 pub fn load(
     table: Oid,

@@ -30,5 +30,6 @@ pub mod shmem;
 pub mod spi;
 pub mod subtransaction;
 pub mod transaction;
+pub mod transform;
 pub mod user;
 pub mod waiters;

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 
-use crate::catalog::{aggregates as registered, events, files, layers, pipelines, staging};
+use crate::catalog::{
+    aggregates as registered, events, files, layers, pipelines, staging, transform as registered_transform,
+};
 use crate::lake::delta::Table;
 use crate::lake::store::{Credentials, Dir};
 use crate::model::location::Location;
@@ -20,7 +22,7 @@ use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::columns::RESCUED;
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, places, publish, scope};
+use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, places, publish, scope, transform};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -89,10 +91,25 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     }
     let settings = recorded_settings();
     let (schema, table) = staging_name(wanted.staging, wanted.name)?;
+    transform::check_options(&options)?;
+    let made = match &options.transform {
+        None => None,
+        Some(text) => {
+            let input = registered_transform::create_input(&schema, &table, &columns)?;
+            let found = transform::read(text, &input, |_| Ok(()))?;
+            columns = registered_transform::column_list(&found.columns);
+            declared = columns_parser::parse(&columns)?;
+            Some((input, found))
+        }
+    };
     let names: Vec<String> = declared.iter().map(|d| d.name.clone()).collect();
     keyed::settle(&mut options, &names)?;
     let key = options.primary_key.clone();
-    let staging = make_staging(&schema, &table, &columns, &declared, wanted.columns.is_some(), &key)?;
+    let explicit = wanted.columns.is_some() && made.is_none();
+    let staging = make_staging(&schema, &table, &columns, &declared, explicit, &key)?;
+    if let Some((_, found)) = &made {
+        transform::attempt(found, &staging)?;
+    }
     keyed::settle_condition(&mut options, Oid::from(staging.oid))?;
     let beside = if key.is_empty() { None } else { Some(keyed::create(&staging, &options)?) };
     let rejects = staging::create_rejects(&staging)?;
@@ -114,6 +131,9 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         })?;
         if let Some(start) = &start {
             pipelines::set_source(id, start)?;
+        }
+        if let Some((input, found)) = &made {
+            pipelines::set_transform(id, Some((Oid::from(input.oid), found)))?;
         }
         if let Some(beside) = beside {
             pipelines::set_keyed(id, beside.changes, beside.replaced, beside.incoming)?;
@@ -334,6 +354,10 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             let mut options = Options::parse(&all)?;
             check_key(&pipeline, &mut options)?;
             check_rescue(&pipeline, &options)?;
+            transform::check_options(&options)?;
+            if options.transform != pipeline.options.transform {
+                transform::change(&pipeline, options.transform.as_deref())?;
+            }
             delta::define::check_change(&pipeline, &given_keys, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
             if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
@@ -366,7 +390,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
 
 /// Whoever owns the table decides whether it gets the column.
 fn check_rescue(pipeline: &Pipeline, options: &Options) -> Result<()> {
-    let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
+    let columns = scope::owner(pipeline, || transform::record_columns(pipeline))?;
     let there = columns.iter().any(|c| c.name == RESCUED && c.type_name == "jsonb");
     if options.on_new_column != OnNewColumn::Rescue || there {
         return Ok(());
@@ -438,7 +462,7 @@ pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
             aggregates::drop(&pipeline, &aggregate.name)?;
         }
         let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
-        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming].into_iter().flatten();
+        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming, pipeline.input].into_iter().flatten();
         for table in beside.chain([pipeline.staging, pipeline.rejects]) {
             if let Some(table) = relation::by_oid(Oid::from(table))? {
                 spi::execute_once(&format!("DROP TABLE {}", table.qualified()))?;

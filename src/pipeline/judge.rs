@@ -40,8 +40,8 @@ pub struct Verdict {
     pub checked: i64,
     /// Violations of each rule.
     violated: Vec<i64>,
-    /// Of each row that is left out, the part it came from.
-    pub dropped: Vec<usize>,
+    /// Of each row that is left out, the part that it came from and the number of its record.
+    pub dropped: Vec<(usize, i64)>,
 }
 
 impl Verdict {
@@ -49,19 +49,26 @@ impl Verdict {
         Verdict { checked: 0, violated: vec![0; rules.0.len()], dropped: vec![] }
     }
 
-    /// Counts a row's violations; gives its reasons if it is rejected.
-    pub fn add(&mut self, rules: &Rules, violated: u64, piece: &Piece, row: usize) -> Option<Vec<Reason>> {
-        let broken: Vec<usize> = (0..rules.0.len()).filter(|i| violated & (1 << i) != 0).collect();
-        for i in &broken {
-            self.violated[*i] += 1;
+    /// Counts what the rows of a record violate, bits of rules for each; gives its reasons if it is rejected.
+    pub fn add(
+        &mut self,
+        rules: &Rules,
+        violated: &[u64],
+        row_no: i64,
+        (piece, row): (&Piece, usize),
+    ) -> Option<Vec<Reason>> {
+        let breaks = |rows: u64, i: usize| rows & (1 << i) != 0;
+        for (i, count) in self.violated.iter_mut().enumerate() {
+            *count += violated.iter().filter(|rows| breaks(**rows, i)).count() as i64;
         }
+        let any = violated.iter().fold(0, |any, rows| any | rows);
+        let broken: Vec<usize> = (0..rules.0.len()).filter(|i| breaks(any, *i)).collect();
         let does = |action| broken.iter().any(|i| rules.0[*i].on_violation == action);
         if does(OnViolation::Quarantine) || does(OnViolation::Fail) {
             return Some(broken.iter().map(|i| reason(&rules.0[*i], piece, row)).collect());
         }
-        if does(OnViolation::Drop) {
-            self.dropped.push(piece.part);
-        }
+        let dropping = rules.mask(OnViolation::Drop);
+        self.dropped.extend(violated.iter().filter(|rows| **rows & dropping != 0).map(|_| (piece.part, row_no)));
         None
     }
 

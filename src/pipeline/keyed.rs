@@ -16,7 +16,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::settings::{self, Scope};
 use crate::pg::{condition, gucs, subtransaction};
 use crate::pipeline::aggregates::Chunk;
-use crate::pipeline::load::{Refused, is_about_a_row};
+use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::scope;
 use crate::pipeline::verify::{Check, count};
 
@@ -188,7 +188,9 @@ impl Keyed {
         match subtransaction::run(|| checked(sql::merge(statement, chunk_no, first_rows, Some(range))?)) {
             Ok(merged) => outcome.add(merged),
             Err(e) if !is_about_a_row(&e) => return Err(e),
-            Err(error) if range.0 == range.1 => outcome.refused.push(Refused { row_no: range.0, error, rule: None }),
+            Err(error) if range.0 == range.1 => {
+                outcome.refused.push(Refused { row_no: range.0, error, by: By::Constraint })
+            }
             Err(_) => {
                 let middle = range.0 + (range.1 - range.0) / 2;
                 self.range(statement, chunk_no, first_rows, (range.0, middle), outcome)?;

@@ -3,7 +3,7 @@
 //! Promises: all of it or nothing; no network while the transaction is open; what can't be a row is a reject with its raw text
 //! and its reasons, and never stops the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ use crate::pipeline::keyed::{self, Keyed, Manner};
 use crate::pipeline::read::Read;
 use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
-use crate::pipeline::scope;
+use crate::pipeline::{scope, transform};
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -56,13 +56,37 @@ pub struct Sealed {
     pub rejects: i64,
     pub dropped: i64,
     pub duplicates: i64,
+    pub filtered: i64,
+    pub derived: i64,
 }
 
-/// Rows of each part of a chunk that are not loaded as they are.
-struct LeftOut {
-    rejected: Vec<i64>,
-    dropped: Vec<i64>,
-    duplicates: Vec<i64>,
+/// Of each part of a chunk, what did not become a row, or several.
+pub struct LeftOut {
+    pub rejected: Vec<i64>,
+    pub dropped: Vec<i64>,
+    pub duplicates: Vec<i64>,
+    /// Records of which a transform made no row, and rows that it made of a record beside the first.
+    pub filtered: Vec<i64>,
+    pub derived: Vec<i64>,
+}
+
+impl LeftOut {
+    pub fn none(parts: usize) -> LeftOut {
+        let none = vec![0; parts];
+        LeftOut {
+            rejected: none.clone(),
+            dropped: none.clone(),
+            duplicates: none.clone(),
+            filtered: none.clone(),
+            derived: none,
+        }
+    }
+
+    /// Rows that a part of so many records has given.
+    pub fn rows(&self, part: usize, records: u64) -> i64 {
+        records as i64 - self.rejected[part] - self.dropped[part] - self.duplicates[part] - self.filtered[part]
+            + self.derived[part]
+    }
 }
 
 /// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
@@ -98,8 +122,7 @@ pub fn load(
         }
         let origins = origins(&landing.read.parts);
         let mut sealed = None;
-        let none = vec![0i64; origins.len()];
-        let mut left_out = LeftOut { rejected: none.clone(), dropped: none.clone(), duplicates: none };
+        let mut left_out = LeftOut::none(origins.len());
         let mut outcomes = Vec::new();
         if landing.read.records > 0 {
             next.head += 1;
@@ -117,24 +140,18 @@ pub fn load(
                 inserted.merge_into(&kept, chunk_no)?;
                 Ok(inserted)
             })?;
-            let Inserted { rejects, verdict, .. } = &inserted;
-            for reject in rejects {
-                left_out.rejected[reject.part] += 1;
-            }
-            for part in &verdict.dropped {
-                left_out.dropped[*part] += 1;
-            }
-            if let Some(changes) = inserted.changes() {
-                for (i, origin) in origins.iter().enumerate() {
-                    let good = origin.records as i64 - left_out.rejected[i] - left_out.dropped[i];
-                    left_out.duplicates[i] = good - changes[i];
-                }
-            }
-            let (rejects, dropped) = (rejects.len() as i64, verdict.dropped.len() as i64);
-            let duplicates = left_out.duplicates.iter().sum::<i64>();
-            let rows = landing.read.records as i64 - rejects - dropped - duplicates;
-            sealed = Some(Sealed { chunk_no, rows, rejects, dropped, duplicates });
-            outcomes = verdict.outcomes(&rules);
+            left_out = inserted.left_out(&origins);
+            let sum = |counts: &[i64]| counts.iter().sum::<i64>();
+            sealed = Some(Sealed {
+                chunk_no,
+                rows: origins.iter().enumerate().map(|(i, o)| left_out.rows(i, o.records)).sum(),
+                rejects: sum(&left_out.rejected),
+                dropped: sum(&left_out.dropped),
+                duplicates: sum(&left_out.duplicates),
+                filtered: sum(&left_out.filtered),
+                derived: sum(&left_out.derived),
+            });
+            outcomes = inserted.verdict.outcomes(&rules);
         }
         scope::catalog(|| {
             record(pipeline, &landing, &origins, &left_out, sealed, &next)?;
@@ -164,10 +181,12 @@ fn record(
             modified_micros: landing.read.modified.get(i).copied().flatten(),
             records_done: (p.first_record + p.records - 1) as i64,
             bytes_done: p.to_byte as i64,
-            rows: p.records as i64 - left_out.rejected[i] - left_out.dropped[i] - left_out.duplicates[i],
+            rows: left_out.rows(i, p.records),
             rejects: left_out.rejected[i],
             dropped: left_out.dropped[i],
             duplicates: left_out.duplicates[i],
+            filtered: left_out.filtered[i],
+            derived: left_out.derived[i],
             done: p.done,
             clean: pipeline.options.cleanup != Cleanup::None,
         })
@@ -188,6 +207,8 @@ fn record(
             generation: landing.planned_on.source.as_ref().filter(|at| at.snapshot).map_or(0, |at| at.generation),
             requeued: 0,
             duplicates: sealed.duplicates,
+            filtered: sealed.filtered,
+            derived: sealed.derived,
             bytes: landing.read.bytes as i64,
             duration_ms: landing.started.elapsed().as_millis() as i64,
             source: &source,
@@ -218,6 +239,8 @@ fn by_path(files: Vec<files::Loaded>) -> Vec<files::Loaded> {
                 file.rejects += known.rejects;
                 file.dropped += known.dropped;
                 file.duplicates += known.duplicates;
+                file.filtered += known.filtered;
+                file.derived += known.derived;
                 *known = file;
             }
             None => {
@@ -278,15 +301,45 @@ pub struct Inserted {
     into: Into,
     pub rejects: Vec<Reject>,
     pub verdict: Verdict,
+    /// Of a pipeline with a transform, the records of which it made rows that went in, with how many.
+    made: Option<Vec<(i64, i64)>>,
 }
 
 impl Inserted {
-    /// Of a keyed pipeline, changes by part of the chunk.
-    pub fn changes(&self) -> Option<&[i64]> {
-        match &self.into {
-            Into::Appended(_) => None,
-            Into::Merged { changes, .. } => Some(changes),
+    /// What of each part of the chunk did not become a row, or several.
+    pub fn left_out(&self, origins: &[Origin]) -> LeftOut {
+        let mut out = LeftOut::none(origins.len());
+        for reject in &self.rejects {
+            out.rejected[reject.part] += 1;
         }
+        for (part, _) in &self.verdict.dropped {
+            out.dropped[*part] += 1;
+        }
+        // Good rows of each part.
+        let mut good: Vec<i64> =
+            origins.iter().enumerate().map(|(i, o)| o.records as i64 - out.rejected[i] - out.dropped[i]).collect();
+        if let Some(made) = &self.made {
+            let rejected: HashSet<i64> = self.rejects.iter().map(|r| r.row_no).collect();
+            let mut of: Vec<(HashSet<i64>, i64)> = vec![Default::default(); origins.len()];
+            for (row_no, rows) in made.iter().filter(|(row_no, _)| !rejected.contains(row_no)) {
+                let part = origins.partition_point(|o| o.first_row_no <= *row_no).saturating_sub(1);
+                of[part].0.insert(*row_no);
+                of[part].1 += rows;
+            }
+            for (part, row_no) in &self.verdict.dropped {
+                of[*part].0.insert(*row_no);
+            }
+            for (i, (records, rows)) in of.into_iter().enumerate() {
+                let with_rows = records.len() as i64;
+                out.filtered[i] = origins[i].records as i64 - out.rejected[i] - with_rows;
+                out.derived[i] = rows + out.dropped[i] - with_rows;
+                good[i] = rows;
+            }
+        }
+        if let Into::Merged { changes, .. } = &self.into {
+            out.duplicates = good.iter().zip(changes).map(|(good, changes)| good - changes).collect();
+        }
+        out
     }
 
     /// Merges the chunk into aggregates.
@@ -321,6 +374,11 @@ pub fn insert(
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
     let filter = judge::filter(rules, with_op, pipeline.options.delete_when.as_deref());
     let mut verdict = Verdict::new(rules);
+    // Records that are to be transformed go where they wait for it; what is asked of rows is asked of those that are made of them.
+    let input = pipeline.transform.as_ref().map(|_| transform::input(pipeline)).transpose()?;
+    let no_rules = Rules(vec![]);
+    let (records_filter, records_rules) = if input.is_some() { (None, &no_rules) } else { (filter.as_ref(), rules) };
+    let mut waiting: Vec<i64> = Vec::new();
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
             .into_iter()
@@ -329,33 +387,51 @@ pub fn insert(
             .chain(with_op.then(|| OP.to_string()))
             .collect();
         let load = GroupLoad {
-            target: Oid::from(target.oid),
+            target: Oid::from(input.as_ref().unwrap_or(&target).oid),
             names: &names,
             buffers: buffers.clone(),
             rows: Arc::new(group.rows),
             chunk_no,
             fields: group.matched.targets.len(),
             with_op,
-            rules,
-            filter: filter.as_ref(),
+            rules: records_rules,
+            filter: records_filter,
         };
         let mut faults = Faults::default();
         load.range(0, load.rows.len(), &mut faults)?;
-        verdict.checked += load.rows.len() as i64;
+        if input.is_some() {
+            let refused: HashSet<i64> = faults.refused.iter().map(|r| r.row_no).collect();
+            waiting.extend(load.rows.iter().map(|row| row.row_no).filter(|row_no| !refused.contains(row_no)));
+        } else {
+            verdict.checked += load.rows.len() as i64;
+        }
         for violation in &faults.violations {
-            let (piece, i) = locate(violation.row_no, read, origins)?;
-            if let Some(reasons) = verdict.add(rules, violation.rules, piece, i) {
-                gathered.rejects.push(reject_of(piece, i, violation.row_no, format, reasons));
+            let place = locate(violation.row_no, read, origins)?;
+            if let Some(reasons) = verdict.add(rules, &[violation.rules], violation.row_no, place) {
+                gathered.rejects.push(reject_of(place.0, place.1, violation.row_no, format, reasons));
             }
         }
         for refused in faults.refused {
-            let (piece, i) = locate(refused.row_no, read, origins)?;
-            let reason = match refused.rule {
-                Some(rule) => verdict.add_error(rules, rule, piece, i, refused.error),
-                None => reason_of(refused.error),
-            };
-            gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason]));
+            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
         }
+    }
+    let mut made = None;
+    if let (Some(input), Some(plan)) = (&input, &pipeline.transform) {
+        let places = (input, &target);
+        let stage = transform::Stage::new(pipeline, plan, places, rules, filter.as_ref(), with_op, chunk_no)?;
+        let outcome = stage.load(waiting)?;
+        verdict.checked += outcome.checked + outcome.made.iter().map(|(_, rows)| rows).sum::<i64>();
+        for (row_no, violated) in &outcome.violations {
+            let place = locate(*row_no, read, origins)?;
+            if let Some(reasons) = verdict.add(rules, violated, *row_no, place) {
+                gathered.rejects.push(reject_of(place.0, place.1, *row_no, format, reasons));
+            }
+        }
+        for refused in outcome.refused {
+            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+        }
+        crate::catalog::keyed::empty(input)?;
+        made = Some(outcome.made);
     }
     let into = match keyed {
         None => Into::Appended(target),
@@ -368,14 +444,13 @@ pub fn insert(
                 Manner { deletes: with_op, every_row: read.every_row },
             )?;
             for refused in outcome.refused {
-                let (piece, i) = locate(refused.row_no, read, origins)?;
-                gathered.rejects.push(reject_of(piece, i, refused.row_no, format, vec![reason_of(refused.error)]));
+                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
             }
             Into::Merged { keyed: Box::new(keyed), changes: outcome.changes }
         }
     };
     gathered.rejects.sort_by_key(|r| r.row_no);
-    Ok(Inserted { into, rejects: gathered.rejects, verdict })
+    Ok(Inserted { into, rejects: gathered.rejects, verdict, made })
 }
 
 fn gone(pipeline: &Pipeline) -> Error {
@@ -399,8 +474,36 @@ struct GroupLoad<'a> {
 pub struct Refused {
     pub row_no: i64,
     pub error: Error,
-    /// The rule whose condition raised it; `None`: a constraint or trigger.
-    pub rule: Option<usize>,
+    pub by: By,
+}
+
+/// What raised an error for a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A constraint or trigger.
+    Constraint,
+    /// The condition of a rule.
+    Rule(usize),
+    Transform,
+}
+
+impl Refused {
+    fn into_reject(
+        self,
+        rules: &Rules,
+        verdict: &mut Verdict,
+        read: &Read,
+        origins: &[Origin],
+        format: &Format,
+    ) -> Result<Reject> {
+        let (piece, i) = locate(self.row_no, read, origins)?;
+        let reason = match self.by {
+            By::Rule(rule) => verdict.add_error(rules, rule, piece, i, self.error),
+            By::Constraint => reason_of(self.error, "constraint"),
+            By::Transform => reason_of(self.error, "transform"),
+        };
+        Ok(reject_of(piece, i, self.row_no, format, vec![reason]))
+    }
 }
 
 #[derive(Default)]
@@ -434,7 +537,8 @@ impl GroupLoad<'_> {
                 if let Some(rule) = rule.filter(|_| faults.raised > MOST_RAISED) {
                     return Err(judge::mostly_raises(&self.rules.0[rule], &e, MOST_RAISED));
                 }
-                faults.refused.push(Refused { row_no: self.rows[from].row_no, error: e, rule });
+                let by = rule.map_or(By::Constraint, By::Rule);
+                faults.refused.push(Refused { row_no: self.rows[from].row_no, error: e, by });
                 Ok(())
             }
             Err(_) => {

@@ -36,4 +36,5 @@ pub mod simulate;
 mod simulate_typed;
 pub mod source;
 pub mod throttle;
+pub mod transform;
 pub mod verify;

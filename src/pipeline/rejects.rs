@@ -26,10 +26,11 @@ pub fn first_row_no(piece: &Piece, origins: &[Origin]) -> i64 {
     origin.first_row_no + (piece.batch.first_record - origin.first_record) as i64
 }
 
-pub fn reason_of(error: Error) -> Reason {
+/// `rule`: what raised the error.
+pub fn reason_of(error: Error, rule: &str) -> Reason {
     Reason {
         column: None,
-        rule: Some("constraint".into()),
+        rule: Some(rule.into()),
         sqlstate: String::from_utf8_lossy(&error.code.sqlstate()).into_owned(),
         message: error.message,
         value: error.detail,

@@ -12,7 +12,7 @@ use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::catalog::{chunks, events, expectations, layers, pipelines, staging};
+use crate::catalog::{chunks, events, expectations, layers, pipelines};
 use crate::convert::Reason;
 use crate::format::{Format, RawBatch};
 use crate::model::expectation::{OnViolation, Rules};
@@ -25,7 +25,7 @@ use crate::pipeline::aggregates;
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
-use crate::pipeline::{load, rescue, scope};
+use crate::pipeline::{load, rescue, scope, transform};
 
 /// A reject as it is kept.
 #[derive(Deserialize)]
@@ -47,7 +47,7 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let started = Instant::now();
     let table = relation::by_oid(Oid::from(pipeline.rejects))?.ok_or_else(|| gone("rejects"))?;
     let chosen = condition::analyze(where_clause, Oid::from(pipeline.rejects))?.sql;
-    let columns = scope::owner(pipeline, || staging::source_columns(Oid::from(pipeline.staging)))?;
+    let columns = scope::owner(pipeline, || transform::record_columns(pipeline))?;
     let columns = staging_columns(columns, &pipeline.settings);
     let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
     let format = read::format(pipeline, &columns);
@@ -235,8 +235,9 @@ fn seal(
     }
     let kept = scope::catalog(|| aggregates::of(pipeline))?;
     let origins = origins(&again.parts);
-    let (loaded, inserted) = scope::owner(pipeline, || {
+    let (loaded, left_out, inserted) = scope::owner(pipeline, || {
         let mut inserted = load::insert(pipeline, columns, format, &rules, &mut again, &origins, chunk_no)?;
+        let left_out = inserted.left_out(&origins);
         let loaded = again.records as i64 - inserted.rejects.len() as i64;
         for reject in std::mem::take(&mut inserted.rejects) {
             tried[places[reject.part]].reasons = Some(reject.reasons);
@@ -244,19 +245,22 @@ fn seal(
         if loaded > 0 {
             inserted.merge_into(&kept, chunk_no)?;
         }
-        Ok((loaded, inserted))
+        Ok((loaded, left_out, inserted))
     })?;
     if loaded == 0 {
         return Ok(0);
     }
     // A row whose key has a newer one by now is brought back all the same: it is in its place, which is none.
-    let rows = inserted.changes().map_or(loaded, |changes| changes.iter().sum());
+    let sum = |counts: &[i64]| counts.iter().sum::<i64>();
+    let rows = origins.iter().enumerate().map(|(i, o)| left_out.rows(i, o.records)).sum();
     scope::catalog(|| {
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,
             chunk_no,
             rows,
-            duplicates: loaded - rows,
+            duplicates: sum(&left_out.duplicates),
+            filtered: sum(&left_out.filtered),
+            derived: sum(&left_out.derived),
             generation: 0,
             rejects: 0,
             dropped: 0,
@@ -304,7 +308,7 @@ struct Fix {
 
 impl Fix {
     fn read(text: &str, pipeline: &Pipeline, columns: &[StagingColumn]) -> Result<Fix> {
-        let found = condition::assignments(text, Oid::from(pipeline.staging))?;
+        let found = condition::assignments(text, Oid::from(pipeline.records_table()))?;
         for (i, (name, _)) in found.iter().enumerate() {
             let known = columns.iter().any(|c| &c.column.name == name);
             if !known || found[..i].iter().any(|f| &f.0 == name) {

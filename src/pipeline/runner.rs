@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{events, pipelines, staging};
+use crate::catalog::{events, pipelines};
 use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
@@ -26,7 +26,7 @@ use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::open::Files;
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, evolve, files, land, publish, retain, scope, throttle};
+use crate::pipeline::{access, delta, evolve, files, land, publish, retain, scope, throttle, transform};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -529,9 +529,7 @@ impl Runner {
     }
 
     fn plan(&mut self, pipeline: &Pipeline) -> Result<Plan> {
-        let found = transaction::run(self.mode, || {
-            scope::owner(pipeline, || staging::source_columns(pgrx::pg_sys::Oid::from(pipeline.staging)))
-        })?;
+        let found = transaction::run(self.mode, || scope::owner(pipeline, || transform::record_columns(pipeline)))?;
         let columns = Arc::new(staging_columns(found, &pipeline.settings));
         let options = &pipeline.options;
         let directory = self.source(pipeline)?.directory;

@@ -40,11 +40,16 @@ struct Sums {
     dropped: i64,
     requeued: i64,
     duplicates: i64,
+    /// Rows that a transform made beside the first of a record, less the records that it made none of.
+    more: i64,
+    file_more: i64,
     file_duplicates: i64,
     file_dropped: i64,
     file_rows: i64,
     file_rejects: i64,
     overlaps: i64,
+    /// Records that the chunks' files have, as they were read.
+    records: i64,
 }
 
 const SUMS: &str = "SELECT
@@ -55,6 +60,8 @@ const SUMS: &str = "SELECT
     (SELECT COALESCE(pg_catalog.sum(dropped_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS dropped,
     (SELECT COALESCE(pg_catalog.sum(requeued_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS requeued,
     (SELECT COALESCE(pg_catalog.sum(duplicate_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS duplicates,
+    (SELECT COALESCE(pg_catalog.sum(derived_count - filtered_count), 0) FROM millrace.chunk WHERE pipeline_id = $1)::bigint AS more,
+    (SELECT COALESCE(pg_catalog.sum(derived - filtered), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_more,
     (SELECT COALESCE(pg_catalog.sum(duplicates), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_duplicates,
     (SELECT COALESCE(pg_catalog.sum(dropped), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_dropped,
     (SELECT COALESCE(pg_catalog.sum(rows), 0) FROM millrace.file WHERE pipeline_id = $1)::bigint AS file_rows,
@@ -65,18 +72,34 @@ const SUMS: &str = "SELECT
                    OVER (PARTITION BY f ->> 'path', f ->> 'etag' ORDER BY c.chunk_no) AS due
           FROM millrace.chunk c CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(c.source -> 'files') AS f
          WHERE c.pipeline_id = $1) AS parts
-      WHERE first <> COALESCE(due, 1)) AS overlaps";
+      WHERE first <> COALESCE(due, 1)) AS overlaps,
+    (SELECT COALESCE(pg_catalog.sum((f ->> 'records')::bigint), 0)
+       FROM millrace.chunk c CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(c.source -> 'files') AS f
+      WHERE c.pipeline_id = $1)::bigint AS records";
 
 /// Recounts everything; one row a check.
 pub fn verify(pipeline: &Pipeline, position: &Position) -> Result<Vec<Check>> {
     let sums = scope::catalog(|| spi::read::<Sums>(SUMS, vec![pipeline.id.into()]))?.pop();
     let Some(sums) = sums else { return Ok(vec![]) };
     // A reject that was brought back stays in the books of the chunk that it was landed in.
-    let landed = sums.rows + sums.duplicates - sums.requeued;
+    let landed = sums.rows - sums.more + sums.duplicates - sums.requeued;
     let mut checks = vec![
         count("chunks", "chunk_no without gap", position.head, sums.chunks, None),
         count("chunks", "last chunk is the head", position.head, sums.last, None),
-        count("files", "rows by file = rows by chunk", landed, sums.file_rows + sums.file_duplicates, None),
+        count(
+            "files",
+            "rows by file = rows by chunk",
+            landed,
+            sums.file_rows - sums.file_more + sums.file_duplicates,
+            None,
+        ),
+        count(
+            "files",
+            "records = loaded, rejected, dropped and filtered",
+            sums.records,
+            landed + sums.rejects + sums.dropped,
+            None,
+        ),
         count("files", "rejects by file = rejects by chunk", sums.rejects, sums.file_rejects, None),
         count("files", "dropped rows by file = dropped rows by chunk", sums.dropped, sums.file_dropped, None),
         count("files", "records taken twice or left out", 0, sums.overlaps, None),

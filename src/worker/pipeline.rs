@@ -94,7 +94,7 @@ fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
     *seen = Some(pipeline.clone());
     Ok(match runner.tick_at(&pipeline, &position)? {
         Tick::Sealed(sealed) => {
-            let Sealed { chunk_no, rows, rejects, dropped, duplicates } = sealed;
+            let Sealed { chunk_no, rows, rejects, dropped, duplicates, .. } = sealed;
             pgrx::debug1!(
                 "pg_millrace: pipeline={:?} chunk={chunk_no} rows={rows} rejects={rejects} dropped={dropped} duplicates={duplicates} ms={}",
                 pipeline.name,
