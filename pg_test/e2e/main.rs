@@ -29,6 +29,7 @@ mod formats;
 mod invoices;
 mod keyed;
 mod lake;
+mod layers;
 mod lifecycle;
 mod limits;
 mod look;

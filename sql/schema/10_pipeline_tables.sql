@@ -115,6 +115,7 @@ CREATE TABLE millrace.layer (
     layer          text NOT NULL,                -- 'semi_processed', or an aggregate's name behind 'aggregate:'
     location       text NOT NULL,
     from_chunk     bigint NOT NULL,              -- chunks after this one are published
+    options        jsonb NOT NULL DEFAULT '{}',  -- model::publishing::LayerOptions of an aggregate's layer; those of the semi-processed one are the pipeline's
     PRIMARY KEY (pipeline_id, layer)
 );
 

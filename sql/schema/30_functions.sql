@@ -41,7 +41,8 @@ COMMENT ON FUNCTION millrace.resume(text) IS 'Lets a paused or stopped pipeline 
 CREATE FUNCTION millrace.drop_pipeline(pipeline text, drop_tables boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pipeline_wrapper';
 COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS
-'Forgets a pipeline with its chunks, files and consumers. pipeline: its name. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
+'Forgets a pipeline with its chunks, files and consumers. Chunks that wait to be published are published first; a warning tells of those that could not be.
+pipeline: its name. drop_tables: also drop staging, rejects and aggregates. What is in the lake stays.';
 
 CREATE PROCEDURE millrace.resnapshot(pipeline text, load_existing boolean DEFAULT true)
 LANGUAGE c AS 'MODULE_PATHNAME', 'resnapshot_wrapper';
@@ -74,11 +75,12 @@ pipeline: its name. name: of the view; in the schema of the staging table unless
 [GROUP BY …] [HAVING …] with Postgres'' own aggregates, each with FILTER. count, sum, avg, min, max, count(DISTINCT x), bool_and, bool_or, and variance and
 stddev of integers and numerics cost as much as the chunk; the others (string_agg, array_agg, sums of floats …) are computed again for each group that a chunk
 touches, from all its rows, by an index that is made on the staging table. What can''t be kept is refused by name.
-publish: URL of a Delta table that gets the changed groups of each chunk; NULL = none. options: none yet.';
+publish: URL of a Delta table that gets the aggregate; NULL = none. options: how: publish_mode (append: the groups that chunks have changed, with _chunk_no;
+overwrite: the whole state in place of the one before), publish_every and checkpoint_every (else as the pipeline says), partition_by.';
 
 CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_aggregate_wrapper';
-COMMENT ON FUNCTION millrace.drop_aggregate(text, text) IS 'Drops an aggregate: its view and tables. Its published layer stays as it is. pipeline, name: which aggregate.';
+COMMENT ON FUNCTION millrace.drop_aggregate(text, text) IS 'Drops an aggregate: its view and tables. What waits to be published is published first; its layer then stays as it is. pipeline, name: which aggregate.';
 
 CREATE FUNCTION millrace.verify(pipeline text)
 RETURNS TABLE (layer text, check_name text, expected text, found text, ok boolean, detail text)

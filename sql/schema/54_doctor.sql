@@ -209,9 +209,11 @@ BEGIN
         RETURN NEXT;
 
         check_name := 'publishing';
-        SELECT count(*) AS waiting, max(b.error) AS error INTO item
-          FROM millrace.publications b WHERE b.pipeline = p.pipeline AND b.state = 'pending';
-        status := CASE WHEN item.error IS NOT NULL THEN 'warning' WHEN item.waiting > 100 THEN 'warning' ELSE 'ok' END;
+        -- Chunks may be meant to wait for each other.
+        SELECT count(*) AS waiting, max(b.error) AS error,
+               now() - min(c.sealed_at) > coalesce(p.options ->> 'publish_every', '0')::interval * 2 AS is_late INTO item
+          FROM millrace.publications b JOIN millrace.chunks c USING (pipeline, chunk_no) WHERE b.pipeline = p.pipeline AND b.state = 'pending';
+        status := CASE WHEN item.error IS NOT NULL THEN 'warning' WHEN item.waiting > 100 AND item.is_late THEN 'warning' ELSE 'ok' END;
         finding := format('%s chunks wait%s', item.waiting, coalesce(': ' || item.error, ''));
         advice := CASE WHEN status <> 'ok' THEN 'Look at the location of the layer; publishing goes on by itself once it answers, and nothing is published twice.' END;
         RETURN NEXT;

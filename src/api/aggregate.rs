@@ -4,6 +4,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use crate::api::{Answer, answer, json};
+use crate::model::publishing::LayerOptions;
 use crate::model::{Code, Error};
 use crate::pg::error::required;
 use crate::pipeline::{aggregates, define};
@@ -19,14 +20,18 @@ fn create_aggregate(
     answer((|| {
         let name = required(name, "name")?;
         let query = required(query, "query")?;
-        let options = json(options);
-        if options.as_object().is_none_or(|o| !o.is_empty()) {
-            return Err(Error::new(Code::InvalidParameter, "an aggregate has no options yet")
-                .detail(format!("options is {options}."))
-                .hint("Leave options out."));
+        let given = json(options);
+        let options = LayerOptions::parse(&given)?;
+        if publish.is_none() && given.as_object().is_some_and(|given| !given.is_empty()) {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "options say how an aggregate is published, and this one is not",
+            )
+            .detail(format!("options is {given}, and publish is NULL."))
+            .hint("Give publish, or leave options out."));
         }
         let pipeline = define::lock_own(required(pipeline, "pipeline")?, "change")?;
-        aggregates::create(&pipeline, name, query, publish)?;
+        aggregates::create(&pipeline, name, query, publish, &options)?;
         Ok(name.to_string())
     })())
 }

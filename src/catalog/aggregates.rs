@@ -16,13 +16,17 @@ pub struct Aggregate {
     pub schema: String,
     pub relation: String,
     pub plan: Plan,
-    pub publish: Option<String>,
+    /// True where a layer is made from the changes of each chunk.
+    pub publishes_changes: bool,
     /// The chunk from which on every change is told; `None` while nobody is there to read of it.
     pub told_from: Option<i64>,
     pub has_consumer: bool,
 }
 
-const AGGREGATE: &str = "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.publish, a.told_from,
+const AGGREGATE: &str =
+    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from,
+        EXISTS (SELECT FROM millrace.layer l WHERE l.pipeline_id = a.pipeline_id AND l.layer = 'aggregate:' || a.name
+                   AND COALESCE(l.options ->> 'publish_mode', 'append') = 'append') AS publishes_changes,
         EXISTS (SELECT FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped') AS has_consumer
    FROM millrace.aggregate a
    JOIN millrace.pipeline p ON p.id = a.pipeline_id

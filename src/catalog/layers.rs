@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::model::{Error, Result};
+use crate::model::publishing::LayerOptions;
+use crate::model::{Code, Error, Result};
 use crate::pg::spi;
 
 /// The layer of a pipeline's clean rows.
@@ -13,10 +14,11 @@ pub fn of_aggregate(name: &str) -> String {
     format!("aggregate:{name}")
 }
 
-pub fn insert(pipeline_id: i32, layer: &str, location: &str, from_chunk: i64) -> Result<()> {
+pub fn insert(pipeline_id: i32, layer: &str, location: &str, from_chunk: i64, options: &LayerOptions) -> Result<()> {
+    let options = serde_json::to_string(options).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
     spi::execute(
-        "INSERT INTO millrace.layer (pipeline_id, layer, location, from_chunk) VALUES ($1, $2, $3, $4)",
-        vec![pipeline_id.into(), layer.into(), location.into(), from_chunk.into()],
+        "INSERT INTO millrace.layer (pipeline_id, layer, location, from_chunk, options) VALUES ($1, $2, $3, $4, $5::jsonb)",
+        vec![pipeline_id.into(), layer.into(), location.into(), from_chunk.into(), options.into()],
     )?;
     Ok(())
 }
@@ -59,19 +61,27 @@ pub struct Pending {
     pub location: String,
     pub first: i64,
     pub last: i64,
-    pub due: bool,
+    /// Rows of these chunks.
+    pub rows: i64,
+    /// How long ago the first of them was sealed.
+    pub age_ms: i64,
+    /// False while it waits after a failure.
+    pub may_be_tried: bool,
+    pub options: LayerOptions,
 }
 
 /// What waits, a row a layer: its oldest chunk, and as many after it as stay within `most_rows` rows together.
 pub fn pending(pipeline_id: i32, most_rows: i64) -> Result<Vec<Pending>> {
     spi::read(
-        "SELECT l.layer, l.location, p.first, p.last, p.due
+        "SELECT l.layer, l.location, l.options, p.first, p.last, p.rows, p.age_ms, p.may_be_tried
            FROM millrace.layer l
           CROSS JOIN LATERAL (
                 SELECT pg_catalog.min(w.chunk_no) AS first,
                        pg_catalog.max(w.chunk_no) FILTER (WHERE w.total <= $2 OR w.total = w.row_count) AS last,
-                       COALESCE(pg_catalog.max(w.retry_at), '-infinity') <= pg_catalog.clock_timestamp() AS due
-                  FROM (SELECT o.chunk_no, o.retry_at, c.row_count, pg_catalog.sum(c.row_count) OVER (ORDER BY o.chunk_no) AS total
+                       COALESCE(pg_catalog.sum(w.row_count), 0)::bigint AS rows,
+                       (EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(w.sealed_at)) * 1000)::bigint AS age_ms,
+                       COALESCE(pg_catalog.max(w.retry_at), '-infinity') <= pg_catalog.clock_timestamp() AS may_be_tried
+                  FROM (SELECT o.chunk_no, o.retry_at, c.row_count, c.sealed_at, pg_catalog.sum(c.row_count) OVER (ORDER BY o.chunk_no) AS total
                           FROM (SELECT chunk_no, retry_at FROM millrace.publication
                                  WHERE pipeline_id = l.pipeline_id AND layer = l.layer AND state = 'pending'
                                  ORDER BY chunk_no LIMIT 1000) AS o
@@ -145,4 +155,23 @@ pub fn enqueue_one(pipeline_id: i32, layer: &str, chunk_no: i64) -> Result<()> {
         vec![pipeline_id.into(), layer.into(), chunk_no.into()],
     )?;
     Ok(())
+}
+
+/// Chunks of a layer that are not published.
+#[derive(Debug, Deserialize)]
+pub struct Left {
+    pub layer: String,
+    pub chunks: i64,
+    pub error: Option<String>,
+}
+
+/// What is left of the outbox, of the layer that has most of it.
+pub fn waiting(pipeline_id: i32, layer: Option<&str>) -> Result<Option<Left>> {
+    Ok(spi::query(
+        "SELECT layer, pg_catalog.count(*) AS chunks, pg_catalog.max(error) AS error FROM millrace.publication
+          WHERE pipeline_id = $1 AND state = 'pending' AND layer = COALESCE($2, layer)
+          GROUP BY layer ORDER BY 2 DESC LIMIT 1",
+        vec![pipeline_id.into(), layer.into()],
+    )?
+    .pop())
 }

@@ -11,6 +11,7 @@ pub mod names;
 pub mod offset;
 pub mod options;
 pub mod pipeline;
+pub mod publishing;
 pub mod retention;
 pub mod retry;
 pub mod simulate;

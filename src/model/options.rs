@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::keyed::{self, OnConflict};
+use crate::model::publishing::{self, PublishMode};
 use crate::model::retention::{Keep, size};
 use crate::model::{Code, Error, Location, Result};
 
@@ -161,6 +162,17 @@ pub struct Options {
     pub min_free_disk: Option<u64>,
     /// Loading is slowed down to this many rows a second.
     pub max_rows_per_second: Option<u64>,
+    /// What a version of the semi-processed layer holds: the rows or changes of its chunks (`append`), or the state of a keyed
+    /// pipeline (`overwrite`).
+    pub publish_mode: PublishMode,
+    /// How long chunks wait to be published together. `None`: not at all; while there is more to load, a second.
+    #[serde(with = "duration::optional")]
+    pub publish_every: Option<Duration>,
+    /// Versions from one checkpoint of a layer to the next.
+    pub checkpoint_every: u32,
+    /// Columns that the semi-processed layer is partitioned by.
+    #[serde(deserialize_with = "keyed::names")]
+    pub partition_by: Vec<String>,
 }
 
 impl Default for Options {
@@ -204,6 +216,10 @@ impl Default for Options {
             max_outbox_chunks: None,
             min_free_disk: None,
             max_rows_per_second: None,
+            publish_mode: PublishMode::Append,
+            publish_every: None,
+            checkpoint_every: publishing::CHECKPOINT_EVERY,
+            partition_by: vec![],
         }
     }
 }
@@ -305,6 +321,7 @@ impl Options {
                 .hint("Use a name such as utf-8, latin1, windows-1252, utf-16le, shift_jis, gb18030 or euc-kr."));
         }
         self.check_key()?;
+        publishing::check_checkpoint_every(self.checkpoint_every)?;
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
@@ -356,7 +373,7 @@ impl Options {
 }
 
 /// serde's message names the unknown key and the known ones; say it in our words.
-fn explain(value: &Value, message: &str) -> Error {
+pub(crate) fn explain(value: &Value, message: &str) -> Error {
     if let Some(rest) = message.strip_prefix("unknown field `")
         && let Some((key, known)) = rest.split_once("`, expected ")
     {

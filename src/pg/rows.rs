@@ -48,12 +48,11 @@ fn way(type_oid: pg_sys::Oid) -> Way {
     }
 }
 
-/// Runs `sql` (with the rights and the snapshot of the caller) and gives its rows as batches with the schema of `columns`,
+/// Runs `sql` (with the rights and the snapshot of the caller) and hands its rows over as batches with the schema of `columns`,
 /// which names the same columns in the same order.
-pub fn batches(sql: &str, columns: &Columns) -> Result<Vec<RecordBatch>> {
+pub fn each(sql: &str, columns: &Columns, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
     let text = std::ffi::CString::new(sql)
         .map_err(|_| Error::new(Code::InvalidParameter, "a statement holds a NUL character"))?;
-    let mut out = Vec::new();
     // SAFETY: the cursor and its tuples belong to the SPI connection opened here; values are copied before the tuples are freed.
     // An error unwinds; the abort of the (sub)transaction ends the connection.
     unsafe {
@@ -91,13 +90,13 @@ pub fn batches(sql: &str, columns: &Columns) -> Result<Vec<RecordBatch>> {
                     if is_null { batch.push(i, Cell::Null)? } else { push(&mut batch, i, *way, datum)? }
                 }
             }
-            out.push(batch.finish()?);
+            take(batch.finish()?)?;
             pg_sys::SPI_freetuptable(table);
         }
         pg_sys::SPI_cursor_close(portal);
         pg_sys::SPI_finish();
     }
-    Ok(out)
+    Ok(())
 }
 
 /// SAFETY: `datum` is a non-NULL value of the type that `way` was made for.

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -97,10 +97,18 @@ impl<T: Send + 'static> Task<T> {
                 Ok(answer) => return answer,
                 Err(RecvTimeoutError::Timeout) => interrupts::check(),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(Code::Internal, "a reading or writing task panicked")
-                        .hint("This is a bug in pg_millrace; please report it with the server log."));
+                    return Err(panicked());
                 }
             }
+        }
+    }
+
+    /// The answer, where there is one by now; else the work goes on.
+    pub fn poll(self) -> std::result::Result<Result<T>, Task<T>> {
+        match self.answer.try_recv() {
+            Ok(answer) => Ok(answer),
+            Err(TryRecvError::Empty) => Err(self),
+            Err(TryRecvError::Disconnected) => Ok(Err(panicked())),
         }
     }
 
@@ -120,6 +128,11 @@ impl<T: Send + 'static> Task<T> {
             }
         });
     }
+}
+
+fn panicked() -> Error {
+    Error::new(Code::Internal, "a reading or writing task panicked")
+        .hint("This is a bug in pg_millrace; please report it with the server log.")
 }
 
 fn all_signals() -> libc::sigset_t {

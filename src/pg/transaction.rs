@@ -18,6 +18,8 @@ pub enum Mode {
     Worker,
     /// A procedure under CALL: Postgres keeps a bare transaction open between calls; see [`crate::pg::procedure`].
     Procedure,
+    /// A function: what is done is part of the caller's transaction, which stays open between calls. For what comes once.
+    Within,
 }
 
 /// Runs `f` in a transaction of its own.
@@ -25,6 +27,7 @@ pub fn run<R>(mode: Mode, f: impl FnOnce() -> Result<R>) -> Result<R> {
     match mode {
         Mode::Worker => in_worker(f),
         Mode::Procedure => in_procedure(f),
+        Mode::Within => with_snapshot(f),
     }
 }
 
@@ -47,6 +50,17 @@ fn in_worker<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
         pg_sys::pgstat_report_stat(true);
         result
     }
+}
+
+fn with_snapshot<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    subtransaction::run(|| {
+        // SAFETY: inside a transaction; where `f` fails, the end of the subtransaction pops the snapshot.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        let value = f()?;
+        // SAFETY: pushed above, and `f` has popped what it pushed.
+        unsafe { pg_sys::PopActiveSnapshot() };
+        Ok(value)
+    })
 }
 
 fn in_procedure<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {

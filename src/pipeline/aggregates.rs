@@ -9,6 +9,7 @@ use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
+use crate::model::publishing::{LayerOptions, PublishMode};
 use crate::model::{self, Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
@@ -56,7 +57,7 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, chunk_no: i64) -> Result<()> {
     let _settings = by_look_up()?;
     for aggregate in kept {
         let names = names(aggregate)?;
-        let is_read = names.changes().is_some() && (aggregate.publish.is_some() || aggregate.has_consumer);
+        let is_read = names.changes().is_some() && (aggregate.publishes_changes || aggregate.has_consumer);
         let tells = is_read && aggregate.told_from.is_some();
         let statement = match chunk {
             Chunk::Appended(table) => {
@@ -117,7 +118,13 @@ fn by_look_up() -> Result<Scope> {
 }
 
 /// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer.
-pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str>) -> Result<()> {
+pub fn create(
+    pipeline: &Pipeline,
+    name: &str,
+    query: &str,
+    publish: Option<&str>,
+    options: &LayerOptions,
+) -> Result<()> {
     let staging = scope::owner(pipeline, || relation::by_oid(Oid::from(pipeline.staging)))?
         .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
     let (schema, relation_name) = match name.split_once('.') {
@@ -138,14 +145,19 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
             .hint("Choose another name, or take the old one off with millrace.drop_aggregate."));
     }
     if let Some(location) = publish {
-        plan.check_publishable()?;
+        if options.publish_mode == PublishMode::Append {
+            plan.check_publishable()?;
+        }
         access::require_writable(pipeline.owner, location)?;
         places::require_apart(pipeline.owner, Some(pipeline.id), &[("publish", Some(location))])?;
-        let columns = publish::aggregate_columns(&plan);
+        let columns = publish::aggregate_columns(&plan, options.publish_mode);
+        let by = options.partition_by.clone();
         let location = Location::parse(location)?;
         let credentials = access::credentials(pipeline.owner, &location)?;
-        runtime::wait(async move { publish::prepare(&location, &credentials, columns).await })?;
+        runtime::wait(async move { publish::prepare(&location, &credentials, columns, &by).await })?;
     }
+    // What is published whole needs no changes.
+    let tells = publish.is_some() && options.publish_mode == PublishMode::Append;
     // From here to commit nobody seals a chunk: what is filled and what is merged later meet without gap or overlap.
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let head = position.map_or(0, |p| p.head);
@@ -164,7 +176,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
         }
         let fill = sql::merge_statement(&plan, &names, &Source::All { staging: &table }, false);
         spi::execute(&fill, vec![head.into()])?;
-        if publish.is_some()
+        if tells
             && head > 0
             && let Some(statement) = sql::snapshot_statement(&plan, &names)
         {
@@ -186,11 +198,11 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
             state,
             plan: &plan,
             publish,
-            told_from: (publish.is_some() && head > 0).then_some(head),
+            told_from: (tells && head > 0).then_some(head),
         })?;
         if let Some(location) = publish {
             let layer = layers::of_aggregate(&relation_name);
-            layers::insert(pipeline.id, &layer, location, head.max(1) - 1)?;
+            layers::insert(pipeline.id, &layer, location, head.max(1) - 1, options)?;
             if head > 0 {
                 layers::enqueue_one(pipeline.id, &layer, head)?;
             }
@@ -203,6 +215,7 @@ pub fn create(pipeline: &Pipeline, name: &str, query: &str, publish: Option<&str
 pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
     let found = scope::catalog(|| aggregates::of_pipeline(pipeline.id))?.into_iter().find(|a| a.name == name);
     if let Some(aggregate) = &found {
+        publish::before_drop(pipeline, Some(&layers::of_aggregate(name)))?;
         let staging = scope::owner(pipeline, || relation::by_oid(Oid::from(pipeline.staging)))?;
         let schema = staging.map_or_else(|| aggregate.schema.clone(), |s| s.schema);
         let statements = sql::drop_statements(&aggregate.plan, &names(aggregate)?, &schema);

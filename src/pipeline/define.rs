@@ -16,6 +16,7 @@ use crate::model::location::Location;
 use crate::model::names;
 use crate::model::options::{Cleanup, OnNewColumn, Options};
 use crate::model::pipeline::Pipeline;
+use crate::model::publishing::LayerOptions;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::user::Acting;
@@ -43,6 +44,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     let owner = user::current();
     check_encoding()?;
     let mut options = Options::parse(wanted.options)?;
+    options.check_publishing(wanted.semi_processed.is_some())?;
     check_every(wanted.every)?;
     if scope::catalog(|| pipelines::find(wanted.name))?.is_some() {
         return Err(Error::new(Code::DuplicateObject, format!("pipeline \"{}\" already exists", wanted.name))
@@ -139,7 +141,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             pipelines::set_keyed(id, beside.changes, beside.replaced, beside.incoming)?;
         }
         if let Some(location) = wanted.semi_processed {
-            layers::insert(id, layers::SEMI_PROCESSED, location, 0)?;
+            layers::insert(id, layers::SEMI_PROCESSED, location, 0, &LayerOptions::default())?;
         }
         if !options.include_existing {
             let skipped: Vec<_> = existing.iter().map(|f| (f.path.clone(), f.etag.clone(), f.size as i64)).collect();
@@ -169,10 +171,11 @@ fn prepare_lake(wanted: &Wanted<'_>, format: &str, id: i32) -> Result<()> {
     if let Some(semi) = wanted.semi_processed {
         let pipeline = scope::catalog(|| pipelines::by_name(wanted.name))?;
         debug_assert_eq!(pipeline.id, id);
-        let columns = publish::semi_processed_columns(&pipeline)?;
+        let columns = publish::semi_processed_columns(&pipeline, pipeline.options.publish_mode)?;
+        let by = pipeline.options.partition_by.clone();
         let location = Location::parse(semi)?;
         let credentials = access::credentials(owner, &location)?;
-        runtime::wait(async move { publish::prepare(&location, &credentials, columns).await })?;
+        runtime::wait(async move { publish::prepare(&location, &credentials, columns, &by).await })?;
     }
     Ok(())
 }
@@ -359,6 +362,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
                 transform::change(&pipeline, options.transform.as_deref())?;
             }
             delta::define::check_change(&pipeline, &given_keys, &options)?;
+            check_layer(&pipeline, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
             if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
                 check_cleanup(pipeline.owner, &pipeline.source, pipeline.format == "delta", &options)?;
@@ -403,6 +407,21 @@ fn check_rescue(pipeline: &Pipeline, options: &Options) -> Result<()> {
     .hint(format!(
         "ALTER TABLE … ADD COLUMN {RESCUED} jsonb; with a primary_key also …_changes, …_replaced and …_incoming."
     )))
+}
+
+/// What a version of the semi-processed layer holds, and where, is as its table was made.
+fn check_layer(pipeline: &Pipeline, options: &Options) -> Result<()> {
+    let old = &pipeline.options;
+    let changed = [
+        ("publish_mode", options.publish_mode != old.publish_mode),
+        ("partition_by", options.partition_by != old.partition_by),
+    ];
+    match changed.iter().find(|(_, changed)| *changed) {
+        Some((name, _)) => Err(Error::new(Code::Unsupported, format!("the {name} of a pipeline can't be changed"))
+            .detail(format!("The table of the semi-processed layer of pipeline \"{}\" was made for it.", pipeline.name))
+            .hint("Create another pipeline with a semi-processed layer of its own over the same source.")),
+        None => Ok(()),
+    }
 }
 
 /// A pipeline has a key from its creation on or never; how conflicts are decided may change.
@@ -457,6 +476,7 @@ pub fn accept_chunk(name: &str) -> Result<()> {
 /// Forgets a pipeline. Its tables stay unless `drop_tables`; what it wrote to the lake always stays.
 pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
     let pipeline = lock_own(name, "drop")?;
+    publish::before_drop(&pipeline, None)?;
     if drop_tables {
         for aggregate in scope::catalog(|| registered::of_pipeline(pipeline.id))? {
             aggregates::drop(&pipeline, &aggregate.name)?;

@@ -24,9 +24,10 @@ use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
 use crate::pipeline::load::{Landing, Sealed, load};
 use crate::pipeline::open::Files;
+use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, evolve, files, land, publish, retain, scope, throttle, transform};
+use crate::pipeline::{access, delta, evolve, files, land, retain, scope, throttle, transform};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,24 +52,18 @@ pub struct Runner {
     raw: Option<Table>,
     discovery: Discovery,
     cleaner: Cleaner,
-    layers: publish::Layers,
+    publisher: Publisher,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
     delta_ahead: Option<delta::Ahead>,
-    published_at: Option<Instant>,
-    /// The last chunk waits to be published together with the next.
-    deferred: bool,
     retained: Option<Instant>,
 }
 
 /// How long between two looks at what retention may drop.
 const RETAIN_EVERY: Duration = Duration::from_secs(5);
-
-/// While there is more to load, chunks are published together this often: a commit for each would cost as much as loading them.
-const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// A lost race means that somebody else got on, so that it is tried again at once; so many in a row mean something else, which a
 /// person should see and which is no reason to spin.
@@ -92,13 +87,11 @@ impl Runner {
             raw: None,
             discovery: Discovery::default(),
             cleaner: Cleaner::default(),
-            layers: publish::Layers::default(),
+            publisher: Publisher::default(),
             failed: vec![],
             conflicts: 0,
             ahead: None,
             delta_ahead: None,
-            published_at: None,
-            deferred: false,
             retained: None,
         }
     }
@@ -137,8 +130,7 @@ impl Runner {
     /// Does the next thing there is to do for a pipeline that was just looked at.
     pub fn tick_at(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {
         if !pipeline.is_active() {
-            self.publish_deferred(pipeline)?;
-            self.forget();
+            self.leave(pipeline)?;
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
@@ -146,7 +138,8 @@ impl Runner {
             self.retain(pipeline)?;
         }
         if let Some(reason) = throttle::throttled_by(self.mode, pipeline)? {
-            let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
+            let moment = if reason.starts_with(throttle::BY_OUTBOX) { Moment::Last } else { Moment::Idle };
+            let published = self.publish(pipeline, moment)?;
             return Ok(if published { Tick::Worked } else { Tick::Held(reason) });
         }
         progress::phase(Phase::Listing);
@@ -155,13 +148,9 @@ impl Runner {
             Ok(Tick::Idle) => self.conflicts = 0,
             Ok(tick) => {
                 self.conflicts = 0;
-                self.deferred =
-                    self.ahead.is_some() && self.published_at.is_some_and(|at| at.elapsed() < PUBLISH_EVERY);
-                if !self.deferred {
-                    // A publication that fails is noted in the outbox; it never holds the next chunk back.
-                    publish::publish(self.mode, pipeline, &mut self.layers)?;
-                    self.published_at = Some(Instant::now());
-                }
+                // A publication that fails is noted in the outbox; it never holds the next chunk back.
+                let busy = self.ahead.is_some() || self.delta_ahead.is_some();
+                self.publish(pipeline, if busy { Moment::Busy } else { Moment::Idle })?;
                 self.clean(pipeline)?;
                 return Ok(tick);
             }
@@ -174,23 +163,31 @@ impl Runner {
                 self.conflicts = 0;
                 self.forget();
                 // A chunk that fails does not hold back those before it.
-                self.publish_deferred(pipeline)?;
+                self.publish(pipeline, Moment::Idle)?;
                 if e.code == Code::Stopped || (e.code == Code::Gap && position.source.is_some()) {
                     self.stop(pipeline, position, &e)?;
                 }
                 return Err(e);
             }
         }
-        let published = publish::publish(self.mode, pipeline, &mut self.layers)?;
+        let published = self.publish(pipeline, Moment::Idle)?;
         Ok(if self.clean(pipeline)? || published { Tick::Worked } else { Tick::Idle })
     }
 
-    /// Publishes chunks that were to be published together with the next.
-    fn publish_deferred(&mut self, pipeline: &Pipeline) -> Result<()> {
-        if std::mem::take(&mut self.deferred) {
-            publish::publish(self.mode, pipeline, &mut self.layers)?;
-        }
+    fn publish(&mut self, pipeline: &Pipeline, moment: Moment) -> Result<bool> {
+        self.publisher.publish(self.mode, pipeline, moment)
+    }
+
+    /// Publishes everything that was sealed, and lets go of what was kept: the pipeline is not to run.
+    pub fn leave(&mut self, pipeline: &Pipeline) -> Result<()> {
+        self.publish(pipeline, Moment::Last)?;
+        self.forget();
         Ok(())
+    }
+
+    /// How long until chunks that wait to be published together are due, if there are some.
+    pub fn due_in(&self) -> Option<Duration> {
+        self.publisher.due_in()
     }
 
     fn clean(&mut self, pipeline: &Pipeline) -> Result<bool> {
@@ -228,7 +225,7 @@ impl Runner {
         self.raw = None;
         self.discovery.forget();
         self.cleaner.forget();
-        self.layers = publish::Layers::default();
+        self.publisher.forget();
     }
 
     fn pull(&mut self, pipeline: &Pipeline, position: &Position) -> Result<Tick> {

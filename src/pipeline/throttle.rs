@@ -12,6 +12,9 @@ use crate::pipeline::scope;
 /// The reason that is over after a moment.
 pub const BY_RATE: &str = "max_rows_per_second";
 
+/// What reasons begin with that are over once the outbox is emptied.
+pub const BY_OUTBOX: &str = "max_outbox_chunks";
+
 /// Why the pipeline is not to load now; `None`: nothing holds it back. What is shown follows.
 pub fn throttled_by(mode: Mode, pipeline: &Pipeline) -> Result<Option<String>> {
     let options = &pipeline.options;

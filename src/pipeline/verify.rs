@@ -16,6 +16,7 @@ use crate::catalog::{layers, limits};
 use crate::lake::delta::Table;
 use crate::model::location::Location;
 use crate::model::pipeline::{Pipeline, Position};
+use crate::model::publishing::{LayerOptions, PublishMode};
 use crate::model::{Error, Result};
 use crate::pg::{relation, runtime, spi, subtransaction};
 use crate::pipeline::{access, aggregates, keyed, land, scope};
@@ -287,6 +288,7 @@ struct Published {
     layer: String,
     location: String,
     from_chunk: i64,
+    options: LayerOptions,
     /// The last chunk that is noted as published; everything up to it is.
     done: i64,
 }
@@ -294,7 +296,7 @@ struct Published {
 fn published(pipeline: &Pipeline) -> Result<Vec<Published>> {
     scope::catalog(|| {
         spi::read(
-            "SELECT l.layer, l.location, l.from_chunk,
+            "SELECT l.layer, l.location, l.from_chunk, l.options,
                     COALESCE((SELECT pg_catalog.max(chunk_no) FROM millrace.publication p
                                WHERE p.pipeline_id = l.pipeline_id AND p.layer = l.layer AND p.state = 'done'), 0) AS done
                FROM millrace.layer l WHERE l.pipeline_id = $1 ORDER BY l.layer",
@@ -304,6 +306,13 @@ fn published(pipeline: &Pipeline) -> Result<Vec<Published>> {
 }
 
 fn published_layer(pipeline: &Pipeline, layer: &Published) -> Result<Vec<Check>> {
+    let mode = match layer.layer == layers::SEMI_PROCESSED {
+        true => pipeline.options.publish_mode,
+        false => layer.options.publish_mode,
+    };
+    if mode == PublishMode::Overwrite {
+        return published_state(pipeline, layer);
+    }
     let expected: Option<i64> = scope::catalog(|| {
         spi::read_value(
             "SELECT COALESCE(pg_catalog.sum(rows), 0)::bigint FROM millrace.publication
@@ -336,6 +345,33 @@ fn published_layer(pipeline: &Pipeline, layer: &Published) -> Result<Vec<Check>>
         Ok(rows)
     })?;
     Ok(vec![count(&layer.layer, "published rows", expected, rows, Some(format!("up to chunk {}", layer.done)))])
+}
+
+/// A table that is overwritten holds the rows of one state: that of the last chunk that is in it.
+fn published_state(pipeline: &Pipeline, layer: &Published) -> Result<Vec<Check>> {
+    let expected: Option<i64> = scope::catalog(|| {
+        spi::read_value(
+            "SELECT rows FROM millrace.publication
+              WHERE pipeline_id = $1 AND layer = $2 AND state = 'done' ORDER BY chunk_no DESC LIMIT 1",
+            vec![pipeline.id.into(), layer.layer.as_str().into()],
+        )
+    })?;
+    let (location, app) = (Location::parse(&layer.location)?, pipeline.writer(&layer.layer));
+    let credentials = access::credentials(pipeline.owner, &location)?;
+    let (rows, reached) = runtime::wait(async move {
+        let Some(table) = Table::open(&location, &credentials).await? else {
+            return Err(Error::new(crate::model::Code::Gap, "the published table is gone"));
+        };
+        Ok((table.count_rows().await? as i64, table.txn_version(&app).await?.unwrap_or(0)))
+    })?;
+    // Chunks without rows make no version.
+    let ahead = reached > layer.done;
+    let (expected, found) = if ahead { (0, 0) } else { (expected.unwrap_or(0), rows) };
+    let detail = match ahead {
+        true => format!("not compared: the table is at chunk {reached} by now"),
+        false => format!("the state behind chunk {reached}"),
+    };
+    Ok(vec![count(&layer.layer, "published rows", expected, found, Some(detail))])
 }
 
 fn rows_up_to(batch: &RecordBatch, chunk_no: i64) -> i64 {

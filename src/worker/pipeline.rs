@@ -86,7 +86,10 @@ enum Next {
 fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
     let began = Instant::now();
     let Some((pipeline, position)) = runner.look()? else { return Ok(Next::End) };
-    let Some(every) = tick_of(&pipeline) else { return Ok(Next::End) };
+    let Some(every) = tick_of(&pipeline) else {
+        runner.leave(&pipeline)?;
+        return Ok(Next::End);
+    };
     if seen.as_ref().map(|p| &p.name) != Some(&pipeline.name) {
         bgworker::name_session(&format!("pg_millrace {}", pipeline.name));
         progress::name(&pipeline.name);
@@ -106,7 +109,7 @@ fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
             Next::Again
         }
         Tick::Worked => Next::Again,
-        Tick::Idle | Tick::Held(_) => Next::Wait(every),
+        Tick::Idle | Tick::Held(_) => Next::Wait(runner.due_in().map_or(every, |due| every.min(due))),
         Tick::Off(_) => Next::End,
     })
 }

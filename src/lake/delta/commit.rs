@@ -117,13 +117,18 @@ impl Table {
         self.commit(plan, &written, &commit).await
     }
 
-    /// Takes out all rows and adds these, in one version.
-    pub async fn overwrite(&mut self, batches: Vec<RecordBatch>, commit: Commit<'_>) -> Result<u64> {
+    /// Takes out all rows and adds these, in one version; all batches must have columns of `schema`.
+    pub async fn overwrite(
+        &mut self,
+        schema: SchemaRef,
+        batches: BoxStream<'_, Result<RecordBatch>>,
+        commit: Commit<'_>,
+    ) -> Result<u64> {
         self.check_writable(&commit).await?;
         features::check_overwrite(&self.metadata, &self.dir.place())?;
-        let removes = self.live_files().await?.values().map(remove_of).collect();
-        let wider = self.widened(batches.iter().map(RecordBatch::schema_ref))?;
-        let (metadata, written) = self.write_data(wider, stream::iter(batches.into_iter().map(Ok)).boxed()).await?;
+        let removes = self.live_files().await?.values().map(|add| remove_of(add, true)).collect();
+        let wider = self.widened([&schema])?;
+        let (metadata, written) = self.write_data(wider, batches).await?;
         let plan = Plan { metadata, adds: written.adds.clone(), removes, is_whole: true };
         self.commit(plan, &written, &commit).await
     }
@@ -270,10 +275,10 @@ impl Table {
     }
 }
 
-fn remove_of(add: &Add) -> Remove {
+pub(super) fn remove_of(add: &Add, data_change: bool) -> Remove {
     Remove {
         path: add.path.clone(),
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(Utc::now().timestamp_millis()),
         extended_file_metadata: Some(true),
         partition_values: Some(add.partition_values.clone()),

@@ -1,8 +1,10 @@
 //! Writes rows as Parquet files of a table.
 //!
-//! Promises: memory holds one row group a partition, whatever is written; rows of an unpartitioned table keep their order over files
-//! sorted by path. The files are on disk when [`write`] returns, and are part of the table only once a commit names them.
+//! Promises: memory holds one row group for each of at most [`OPEN_PARTITIONS`] partitions, whatever is written; rows of an
+//! unpartitioned table keep their order over files sorted by path. The files are on disk when [`write`] returns, and are part of the
+//! table only once a commit names them.
 
+use std::collections::HashSet;
 use std::num::NonZeroU64;
 
 use arrow::array::RecordBatch;
@@ -15,6 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::log::row_count;
+use super::partitions;
 use super::schema::Columns;
 use crate::lake::error::delta_error;
 use crate::lake::store::Dir;
@@ -25,6 +28,9 @@ const ROW_GROUP: usize = 64 * 1024;
 
 /// Where one file ends and the next begins.
 const FILE_SIZE: NonZeroU64 = NonZeroU64::new(256 * 1024 * 1024).unwrap();
+
+/// Partitions that are written at a time: rows that come ordered by partition make one file for each, however many there are.
+pub(super) const OPEN_PARTITIONS: usize = 32;
 
 /// Rows between two looks at the size of the file.
 const SLICE: usize = 8 * 1024;
@@ -53,11 +59,21 @@ pub(super) async fn write(
         indexed_columns.try_into().unwrap_or_default(),
         None,
     );
-    let mut writer = DeltaWriter::new(log_store.object_store(None), config);
+    let new_writer = || DeltaWriter::new(log_store.object_store(None), config.clone());
+    let mut writer = new_writer();
     let failed = |e| delta_error(&e, "write data files", &dir.place());
+    let mut adds = Vec::new();
+    let mut open = HashSet::new();
     let outcome: Result<()> = async {
         while let Some(batch) = batches.try_next().await? {
-            writer.write(&columns.to_stored(&batch)?).await.map_err(failed)?;
+            for part in partitions::split(&columns.to_stored(&batch)?, &columns.partition_by)? {
+                if !open.contains(&part.key) && open.len() == OPEN_PARTITIONS {
+                    adds.extend(std::mem::replace(&mut writer, new_writer()).close().await.map_err(failed)?);
+                    open.clear();
+                }
+                writer.write(&part.rows).await.map_err(failed)?;
+                open.insert(part.key);
+            }
         }
         Ok(())
     }
@@ -65,9 +81,12 @@ pub(super) async fn write(
     if let Err(error) = outcome {
         // What stays behind belongs to no version.
         let _ = writer.abort().await;
+        for add in &adds {
+            dir.remove_quietly(&add.path).await;
+        }
         return Err(error);
     }
-    let mut adds = writer.close().await.map_err(failed)?;
+    adds.extend(writer.close().await.map_err(failed)?);
     adds.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     for add in &adds {
         dir.keep(&add.path).await?;

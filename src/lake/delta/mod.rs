@@ -16,6 +16,7 @@ mod follow;
 mod foreign_tests;
 mod log;
 mod mapping;
+mod partitions;
 mod rows;
 mod schema;
 #[cfg(test)]

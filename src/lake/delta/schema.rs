@@ -16,6 +16,7 @@ use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{DataType, MetadataValue, StructField, StructType};
 
 use super::mapping::Mode;
+use super::partitions::can_partition;
 use crate::model::{Code, Error, Result};
 
 /// The key of a field's metadata that holds the name which could not be stored.
@@ -65,12 +66,29 @@ impl Columns {
         let mut stored = Vec::new();
         for name in partition_by {
             let found = fields.iter().find(|field| user_name(field) == name).ok_or_else(|| {
+                let known: Vec<&str> = fields.iter().map(user_name).collect();
                 Error::new(Code::InvalidParameter, format!("partition column \"{name}\" is not a column of the table"))
+                    .hint(format!("It has the columns {}.", known.join(", ")))
             })?;
+            let given = schema.field_with_name(name).map(|field| field.data_type());
+            if let Ok(given) = given
+                && !storable(given).is_some_and(|stored| can_partition(&stored))
+            {
+                return Err(Error::new(
+                    Code::Unsupported,
+                    format!("a table can't be partitioned by column \"{name}\", whose type is {given}"),
+                )
+                .hint("Partition by text, whole numbers, decimals, booleans, dates or timestamps."));
+            }
+            if stored.contains(found.name()) {
+                return Err(Error::new(Code::InvalidParameter, format!("partition column \"{name}\" is named twice"))
+                    .hint("Name it once."));
+            }
             stored.push(found.name().clone());
         }
         if stored.len() == fields.len() {
-            return Err(Error::new(Code::InvalidParameter, "a table cannot be partitioned by all of its columns"));
+            return Err(Error::new(Code::InvalidParameter, "a table cannot be partitioned by all of its columns")
+                .hint("Leave one out."));
         }
         Columns::new(fields, stored)
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use serde_json::{Map, Value, json};
@@ -31,6 +32,10 @@ fn rows(numbers: std::ops::Range<i64>) -> RecordBatch {
 fn commit(app_id: &str, version: i64) -> Commit<'_> {
     let info = Map::from_iter([("millrace".to_owned(), json!({ "files": [{ "path": "a.csv", "size": 3 }] }))]);
     Commit { app_id, version, operation: "STREAMING UPDATE", info }
+}
+
+fn stream_of(batch: RecordBatch) -> BoxStream<'static, crate::model::Result<RecordBatch>> {
+    futures::stream::iter([Ok(batch)]).boxed()
 }
 
 async fn create(path: &Path) -> Table {
@@ -331,7 +336,10 @@ fn overwriting_replaces_all_rows_in_one_version() {
         table.append(vec![rows(3..6)], commit("app", 2)).await.unwrap();
         for (version, range) in [(3, 10..12), (4, 20..23), (5, 0..0)] {
             let wanted: Vec<i64> = range.clone().collect();
-            assert_eq!(table.overwrite(vec![rows(range)], commit("app", version)).await.unwrap(), version as u64);
+            assert_eq!(
+                table.overwrite(schema(), stream_of(rows(range)), commit("app", version)).await.unwrap(),
+                version as u64
+            );
             let fresh = open(temp.path()).await;
             for table in [&table, &fresh] {
                 assert_eq!(numbers(table).await, wanted);
@@ -340,7 +348,7 @@ fn overwriting_replaces_all_rows_in_one_version() {
             let mut follower = Follower::open(fresh.location(), &Default::default(), version as u64).await.unwrap();
             assert!(!follower.next().await.unwrap().unwrap().only_adds());
         }
-        let error = other.overwrite(vec![rows(0..1)], commit("else", 1)).await.unwrap_err();
+        let error = other.overwrite(schema(), stream_of(rows(0..1)), commit("else", 1)).await.unwrap_err();
         assert_eq!(error.code, Code::Conflict, "rows that it has not seen must not be lost unseen");
     });
 }
@@ -463,7 +471,7 @@ fn a_table_that_needs_what_we_do_not_do_is_refused_by_name() {
         let remove = json!({ "remove": { "path": add["add"]["path"], "dataChange": true, "deletionTimestamp": 1 } });
         write_entry(&path, 2, &[remove, add]);
         let mut model = open(&path).await;
-        let error = model.overwrite(vec![rows(0..1)], commit("app", 2)).await.unwrap_err();
+        let error = model.overwrite(schema(), stream_of(rows(0..1)), commit("app", 2)).await.unwrap_err();
         assert_eq!(error.code, Code::Unsupported);
         assert!(error.message.contains("deletionVectors"), "{error:?}");
     });
@@ -488,7 +496,7 @@ async fn lives_in(dir: impl Fn() -> Dir) {
     assert_eq!(fresh.txn_version("app").await.unwrap(), Some(101));
     assert_eq!(numbers(&fresh).await, [0, 1, 2, 3, 4, 5, 6]);
     assert_eq!(version_numbers(&fresh, 1, 10, 2).await, [2, 3, 4]);
-    fresh.overwrite(vec![rows(7..8)], commit("app", 102)).await.unwrap();
+    fresh.overwrite(schema(), stream_of(rows(7..8)), commit("app", 102)).await.unwrap();
     one.refresh().await.unwrap();
     assert_eq!((one.version(), numbers(&one).await), (102, vec![7]));
 }

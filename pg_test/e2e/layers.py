@@ -1,0 +1,65 @@
+"""Reads published layers with somebody else's library.
+
+usage: layers.py rows LOCATION COLUMN…        all rows, a line each, values joined with `|`, sorted; NULL is ~
+       layers.py versions LOCATION COLUMN     for each version that has rows: the sorted distinct values of a column, with their counts
+       layers.py watch LOCATION COLUMN COUNT STOP
+                                              reads again and again until the file STOP is there; every time the column must have one
+                                              value in COUNT rows. Prints how many states it saw.
+       layers.py files LOCATION               how many data files the newest version has
+"""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+
+def text(value):
+    if value is None:
+        return "~"
+    return str(value)
+
+
+def table_rows(table, columns):
+    found = table.to_pyarrow_table()
+    return [tuple(text(v) for v in row) for row in zip(*(found.column(c).to_pylist() for c in columns))]
+
+
+def rows(location, *columns):
+    for row in sorted(table_rows(DeltaTable(location), columns)):
+        print("|".join(row))
+
+
+def versions(location, column):
+    for version in range(DeltaTable(location).version() + 1):
+        found = Counter(row[0] for row in table_rows(DeltaTable(location, version=version), [column]))
+        if found:
+            print(" ".join(f"{value}:{count}" for value, count in sorted(found.items())))
+
+
+def watch(location, column, count, stop):
+    states, last = 0, -1
+    while not Path(stop).exists():
+        table = DeltaTable(location)
+        if table.version() == last:
+            continue
+        last = table.version()
+        found = Counter(row[0] for row in table_rows(table, [column]))
+        if found and list(found.values()) != [int(count)]:
+            print(f"version {last} holds {dict(found)}")
+            return
+        states += len(found)
+    print(f"saw {states}")
+
+
+def files(location):
+    print(len(DeltaTable(location).file_uris()))
+
+
+if __name__ == "__main__":
+    {"rows": rows, "versions": versions, "watch": watch, "files": files}[sys.argv[1]](*sys.argv[2:])
+    # The reader's own threads may outlive the interpreter and abort it; what was asked has been answered.
+    sys.stdout.flush()
+    os._exit(0)
