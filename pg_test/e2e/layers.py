@@ -10,6 +10,8 @@ usage: layers.py rows LOCATION COLUMN…        all rows, a line each, values jo
 
 import os
 import sys
+import time
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -40,10 +42,13 @@ def versions(location, column):
 
 
 def watch(location, column, count, stop):
-    states, last = 0, -1
-    while not Path(stop).exists():
+    states, last, parent = 0, -1, os.getppid()
+    # Whoever started it may die before the file is there.
+    while not Path(stop).exists() and os.getppid() == parent:
+        time.sleep(0.05)
         table = DeltaTable(location)
         if table.version() == last:
+            time.sleep(0.05)
             continue
         last = table.version()
         found = Counter(row[0] for row in table_rows(table, [column]))
