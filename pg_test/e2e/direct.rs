@@ -156,3 +156,39 @@ fn constraints_indexes_and_expectations_hold_for_rows_that_go_straight_in() {
     assert!(straight[0].len() > 2_000 && straight[1].len() > 400, "{} and {}", straight[0].len(), straight[1].len());
     assert_eq!(straight, copied);
 }
+
+#[test]
+fn the_index_on_chunks_finds_every_row_of_a_chunk() {
+    let server = Server::shared(Preload::No);
+    let landing = server.create_dir("direct_chunks");
+    let mut session = server.create_database("direct_chunks");
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, filler text', staging => 'staging.p', every => NULL,
+             options => '{{\"max_files_per_chunk\": 1}}')",
+        url(&landing)
+    ));
+    // Chunks that share a block with the one before, chunks of many blocks, and rows that came by another way in between.
+    for (i, rows) in [10, 20_000, 1, 1, 300, 9_000, 5].iter().enumerate() {
+        let lines: String = (0..*rows).map(|row| format!("{row},{}\n", "x".repeat(row % 90))).collect();
+        land(&landing, &format!("{i}.csv"), format!("id,filler\n{lines}").as_bytes());
+        session.execute("CALL millrace.run('p')");
+        if i == 3 {
+            session.execute(
+                "SELECT brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+                             WHERE c.relname LIKE 'p\\_p%'",
+            );
+        }
+    }
+    session.execute("SET enable_seqscan = off");
+    assert!(
+        session.lines("EXPLAIN SELECT * FROM staging.p WHERE _chunk_no = 6").join("\n").contains("Bitmap Index Scan")
+    );
+    for (chunk, rows) in [(1, 10), (2, 20_000), (3, 1), (4, 1), (5, 300), (6, 9_000), (7, 5)] {
+        assert_eq!(
+            session.number(&format!("SELECT count(*) FROM staging.p WHERE _chunk_no = {chunk}")),
+            rows,
+            "chunk {chunk}"
+        );
+    }
+}

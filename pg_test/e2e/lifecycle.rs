@@ -187,6 +187,32 @@ fn a_worker_that_waits_for_a_distant_tick_sees_a_change_that_commits_after_its_w
 }
 
 #[test]
+fn a_running_pipeline_follows_its_staging_table_through_other_names_schemas_and_columns() {
+    let server = Server::shared(Preload::Yes);
+    let landing = server.create_dir("moved_landing");
+    let mut session = server.create_database("moved");
+    create_pipeline(&mut session, "p", "staging.p", &landing);
+    land_and_wait(&mut session, &landing, "1.csv", "staging.p");
+    for (i, (change, table)) in [
+        ("ALTER TABLE staging.p RENAME TO q", "staging.q"),
+        ("CREATE SCHEMA other; ALTER TABLE staging.q SET SCHEMA other", "other.q"),
+        ("ALTER SCHEMA other RENAME TO another", "another.q"),
+        ("ALTER TABLE another.q ADD COLUMN more int DEFAULT 5", "another.q"),
+        ("ALTER TABLE another.q ALTER COLUMN id TYPE bigint", "another.q"),
+        ("ALTER TABLE another.q RENAME COLUMN more TO less", "another.q"),
+        ("ALTER TABLE another.q DROP COLUMN less", "another.q"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        session.execute(change);
+        land_and_wait(&mut session, &landing, &format!("{}.csv", i + 2), table);
+    }
+    assert_eq!(session.lines("SELECT DISTINCT id FROM another.q"), ["1"]);
+    assert_eq!(session.number("SELECT failures FROM millrace.pipelines WHERE name = 'p'"), 0);
+}
+
+#[test]
 fn a_dropped_pipeline_ends_its_worker_and_keeps_its_tables_unless_told_otherwise() {
     let server = Server::shared(Preload::Yes);
     let landing = server.create_dir("drop_pipeline_landing");

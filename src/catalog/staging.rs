@@ -1,5 +1,7 @@
 //! The tables that rows are loaded into: staging, its partitions, and its rejects.
 
+use std::cell::RefCell;
+
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
@@ -7,6 +9,7 @@ use crate::model::names::with_suffix;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Column, Relation};
 use crate::pg::spi;
+use crate::pg::unchanged::{self, Kept};
 
 /// The columns that we add to every row.
 pub const CHUNK_NO: &str = "_chunk_no";
@@ -189,6 +192,14 @@ pub fn partitions(table: &Relation) -> Result<Vec<Partition>> {
     partitions_named(table, None)
 }
 
+/// The partition of that name, while there is one.
+fn partition_named(table: &Relation, name: String) -> Result<Option<Partition>> {
+    thread_local! {
+        static NAMED: RefCell<Kept<(u32, String), Partition>> = RefCell::default();
+    }
+    unchanged::or_ask(&NAMED, (table.oid, name), |(_, name)| Ok(partitions_named(table, Some(name))?.pop()))
+}
+
 fn partitions_named(table: &Relation, name: Option<&str>) -> Result<Vec<Partition>> {
     spi::query(
         "SELECT oid::bigint AS oid, bounds[1]::bigint AS first, bounds[2]::bigint AS next
@@ -209,9 +220,9 @@ fn ensure_partition(table: &Relation, chunk_no: i64, width: i64) -> Result<Relat
     let missing = || Error::new(Code::Internal, "the partition is gone");
     let aligned = chunk_no - chunk_no % width;
     // The likely one first: a look at all of them costs more the more there are.
-    let likely = partitions_named(table, Some(&with_suffix(&table.name, &format!("_p{aligned}"))))?;
+    let likely = partition_named(table, with_suffix(&table.name, &format!("_p{aligned}")))?;
     let holds = |p: &&Partition| p.first <= chunk_no && chunk_no < p.next;
-    if let Some(found) = likely.iter().find(holds) {
+    if let Some(found) = likely.as_ref().filter(holds) {
         return relation::by_oid(Oid::from(found.oid))?.ok_or_else(missing);
     }
     let existing = partitions(table)?;

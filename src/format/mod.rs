@@ -64,7 +64,7 @@ impl Format {
         let text = self.record(batch, row);
         let malformed = match self {
             Format::Csv(dialect) => csv::explain(&text, dialect, batch.fields.num_columns()).map(|m| m.to_string()),
-            Format::Json { verbatim, .. } => json::members(&text, verbatim).err().map(|m| m.to_string()),
+            Format::Json { verbatim, .. } => json::members(&text, verbatim, &[]).err().map(|m| m.to_string()),
             Format::Typed => Some("a timestamp of the record is out of range".to_string()),
         };
         malformed.unwrap_or_else(|| "the record is malformed".to_string())

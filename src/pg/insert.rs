@@ -10,8 +10,8 @@ use crate::pg::copy::Rows;
 use crate::pg::datum::Reader;
 use crate::pg::interrupts;
 
-/// Rows that go into the table together.
-const BATCH: usize = 1_000;
+/// Rows that go into the table together: some pages full, so that WAL is written a page at a time; each needs a slot of its own.
+const BATCH: usize = 250;
 
 /// Whether rows with these columns can go straight into the relation: a plain table that does nothing of its own with them.
 ///
@@ -50,6 +50,9 @@ struct Target {
     /// The partition's bounds look at nothing but the first field, which is the same in all rows.
     one_look: bool,
     looked: bool,
+    /// Every index says no more of a block than which values of the first field it holds: one row of each block will do.
+    by_block: bool,
+    block: Option<pg_sys::BlockNumber>,
     lasting: pg_sys::MemoryContext,
     /// For what a batch's values need, and reset with it.
     values: pg_sys::MemoryContext,
@@ -119,6 +122,7 @@ impl Target {
                 8 * 1024,
                 8 * 1024 * 1024,
             );
+            let first = attributes.first().copied().unwrap_or(0);
             Target {
                 relation,
                 estate,
@@ -129,8 +133,10 @@ impl Target {
                 filled: 0,
                 qual,
                 passed: Vec::with_capacity(BATCH),
-                one_look: looks_at_one_column(relation, attributes.first().copied().unwrap_or(0)),
+                one_look: looks_at_one_column(relation, first),
                 looked: false,
+                by_block: summarize_one_column(info, first),
+                block: None,
                 lasting: pg_sys::CurrentMemoryContext,
                 values,
             }
@@ -220,6 +226,11 @@ impl Target {
                 );
                 if (*self.info).ri_NumIndices > 0 {
                     for slot in passed.iter() {
+                        let block = Some(block_of(&(**slot).tts_tid));
+                        if self.by_block && self.block == block {
+                            continue;
+                        }
+                        self.block = block;
                         pg_sys::ExecInsertIndexTuples(
                             self.info,
                             *slot,
@@ -329,6 +340,25 @@ unsafe fn per_tuple(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext {
         } else {
             (*estate).es_per_tuple_exprcontext
         }
+    }
+}
+
+fn block_of(tid: &pg_sys::ItemPointerData) -> pg_sys::BlockNumber {
+    u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo)
+}
+
+/// Whether all indexes are BRIN over this attribute alone, and without a condition: to such a one, rows of a block that have the same
+/// value are one.
+unsafe fn summarize_one_column(info: *mut pg_sys::ResultRelInfo, attribute: i16) -> bool {
+    // SAFETY: the indexes were opened with `info`, which has as many of both as it says.
+    unsafe {
+        (0..(*info).ri_NumIndices as usize).all(|i| {
+            let (index, how) = (*(*info).ri_IndexRelationDescs.add(i), *(*info).ri_IndexRelationInfo.add(i));
+            (*(*index).rd_rel).relam == pg_sys::BRIN_AM_OID
+                && (*how).ii_Predicate.is_null()
+                && (*how).ii_NumIndexAttrs == 1
+                && (*how).ii_IndexAttrNumbers[0] == attribute
+        })
     }
 }
 

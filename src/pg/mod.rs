@@ -31,5 +31,6 @@ pub mod spi;
 pub mod subtransaction;
 pub mod transaction;
 pub mod transform;
+pub mod unchanged;
 pub mod user;
 pub mod waiters;

@@ -1,10 +1,18 @@
 //! What Postgres knows of a relation and its columns.
 
+use std::cell::RefCell;
+
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
 use crate::model::Result;
 use crate::pg::spi;
+use crate::pg::unchanged::{self, Kept};
+
+thread_local! {
+    static COLUMNS: RefCell<Kept<Oid, Vec<Column>>> = RefCell::default();
+    static RELATIONS: RefCell<Kept<Oid, Relation>> = RefCell::default();
+}
 
 /// One column that rows can be loaded into.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -24,6 +32,10 @@ pub struct Column {
 
 /// Live columns in order, without system columns; also of a table that this very statement made.
 pub fn columns(relation: Oid) -> Result<Vec<Column>> {
+    Ok(unchanged::or_ask(&COLUMNS, relation, |relation| Ok(Some(ask_columns(*relation)?)))?.unwrap_or_default())
+}
+
+fn ask_columns(relation: Oid) -> Result<Vec<Column>> {
     spi::query(
         "SELECT a.attname AS name, a.atttypid::bigint AS type_oid,
                 CASE t.typtype WHEN 'd' THEN 0 ELSE a.atttypid::bigint END AS base_oid, a.atttypmod AS typmod,
@@ -59,7 +71,9 @@ const RELATION: &str = "SELECT c.oid::bigint AS oid, c.relkind::text AS kind, n.
    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 
 pub fn by_oid(relation: Oid) -> Result<Option<Relation>> {
-    Ok(spi::query(&format!("{RELATION} WHERE c.oid = $1"), vec![relation.into()])?.pop())
+    unchanged::or_ask(&RELATIONS, relation, |relation| {
+        Ok(spi::query(&format!("{RELATION} WHERE c.oid = $1"), vec![(*relation).into()])?.pop())
+    })
 }
 
 pub fn by_name(schema: &str, name: &str) -> Result<Option<Relation>> {

@@ -71,14 +71,18 @@ impl Discovery {
         if self.backlog.is_empty() || self.listed_at.is_none_or(|at| at.elapsed() > STALE) {
             self.look(mode, pipeline, source)?;
         }
-        self.more(mode, pipeline)
+        self.more(mode, pipeline, vec![])
     }
 
-    /// The same among the files that were listed and not handed out yet, while those that were are still on their way.
-    pub fn more(&mut self, mode: Mode, pipeline: &Pipeline) -> Result<Vec<Planned>> {
-        let mut planned = Vec::new();
-        let mut bytes = 0;
-        while planned.is_empty() && !self.backlog.is_empty() {
+    /// The same among the files that were listed and not handed out yet, while those that were are still on their way; behind what is
+    /// left of those.
+    pub fn more(&mut self, mode: Mode, pipeline: &Pipeline, left: Vec<Planned>) -> Result<Vec<Planned>> {
+        let already = left.len();
+        let mut planned = left;
+        let mut bytes = planned.iter().map(|p| p.file.size.saturating_sub(p.from_byte)).sum();
+        while planned.len() == already
+            && self.backlog.front().is_some_and(|file| !self.is_full(pipeline, &planned, bytes, file))
+        {
             let asked: Vec<LandingFile> = self.backlog.drain(..self.backlog.len().min(ASKED)).collect();
             let replaced = self.sort_out(mode, pipeline, asked, &mut planned, &mut bytes)?;
             if !replaced.is_empty() {
@@ -129,15 +133,13 @@ impl Discovery {
         planned: &mut Vec<Planned>,
         bytes: &mut u64,
     ) -> Result<Vec<LandingFile>> {
-        let options = &pipeline.options;
-        let most = self.most_files.unwrap_or(usize::MAX).min(options.max_files_per_chunk as usize);
         let paths = asked.iter().map(|f| f.path.clone()).collect();
         let known = transaction::run(mode, || scope::catalog(|| files::known(pipeline.id, paths)))?;
         let known: HashMap<&str, &Known> = known.iter().map(|k| (k.path.as_str(), k)).collect();
         let mut replaced = Vec::new();
         let mut asked = asked.into_iter();
         while let Some(file) = asked.next() {
-            let full = planned.len() >= most || *bytes > 0 && *bytes + file.size > options.max_bytes_per_chunk;
+            let full = self.is_full(pipeline, planned, *bytes, &file);
             match verdict(known.get(file.path.as_str()).copied(), file) {
                 Verdict::Take(next) if full => {
                     for file in asked.rev().chain([next.file]) {
@@ -160,6 +162,13 @@ impl Discovery {
             }
         }
         Ok(replaced)
+    }
+
+    /// Whether a chunk of these files has no room for another.
+    fn is_full(&self, pipeline: &Pipeline, planned: &[Planned], bytes: u64, file: &LandingFile) -> bool {
+        let options = &pipeline.options;
+        let most = self.most_files.unwrap_or(usize::MAX).min(options.max_files_per_chunk as usize);
+        planned.len() >= most || bytes > 0 && bytes + file.size > options.max_bytes_per_chunk
     }
 
     /// A batch of so many files could not be loaded for a reason that one of them may be: the next one has half as many.

@@ -257,7 +257,8 @@ impl Runner {
         }
         let plan = self.plan(pipeline)?;
         begin_reading(&chunk);
-        let ready = runtime::wait(ahead::prepare(plan.clone(), chunk.clone(), self.raw.take()))?;
+        let first = Plan { max_bytes: first_of(plan.max_bytes), ..plan.clone() };
+        let ready = runtime::wait(ahead::prepare(first, chunk.clone(), self.raw.take()))?;
         self.finish(pipeline, position, plan, ready, chunk, started)
     }
 
@@ -303,7 +304,7 @@ impl Runner {
         }
         let (files, bytes) = source.left(&at);
         progress::plan(files, bytes);
-        let memory = delta_memory();
+        let memory = first_of(delta_memory());
         let reading = plan.clone();
         let (source, found) = runtime::wait(async move {
             let found = delta::read(&source, &at, &reading, memory).await?;
@@ -386,10 +387,7 @@ impl Runner {
             (next.raw_version, next.land_seq) = (version as i64, seq);
         }
         next.head += i64::from(read.records > 0);
-        let mut following = left_over(chunk, &read);
-        if following.is_empty() {
-            following = self.discovery.more(self.mode, pipeline)?;
-        }
+        let following = self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?;
         if !following.is_empty() {
             self.ahead = Some(Ahead::start(pipeline, next, &plan, following, self.raw.take())?);
         }
@@ -550,6 +548,12 @@ impl Runner {
 /// Of two chunks at a time: one that is read, one that is loaded.
 fn delta_memory() -> u64 {
     gucs::work_mem_bytes() / 6
+}
+
+/// How much of a backlog is read before anything is loaded: nothing is beside it, as it is beside what is read afterwards.
+fn first_of(bytes: u64) -> u64 {
+    const WORTHWHILE: u64 = 4 * 1024 * 1024;
+    bytes.min((bytes / 4).max(WORTHWHILE))
 }
 
 fn begin_reading(chunk: &[Planned]) {

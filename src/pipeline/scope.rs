@@ -3,6 +3,7 @@
 //! The catalog is written as the extension's owner, pipelines' own tables as the pipeline's owner and restricted, so that what
 //! users put there (triggers, defaults, constraints) never runs with more rights than theirs.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys::Oid;
@@ -11,15 +12,20 @@ use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::settings::Scope;
 use crate::pg::spi;
+use crate::pg::unchanged::{self, Kept};
 use crate::pg::user::Acting;
 
 fn extension_owner() -> Result<Oid> {
-    spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![])?.ok_or_else(
-        || {
-            Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
-                .hint("CREATE EXTENSION pg_millrace;")
-        },
-    )
+    thread_local! {
+        static OWNER: RefCell<Kept<(), Oid>> = RefCell::default();
+    }
+    // Nobody can change it, and to drop the extension drops its tables.
+    let ask =
+        |_: &()| spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![]);
+    unchanged::or_ask(&OWNER, (), ask)?.ok_or_else(|| {
+        Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
+            .hint("CREATE EXTENSION pg_millrace;")
+    })
 }
 
 /// True where the extension is installed, so that there are tables to work on.

@@ -109,7 +109,7 @@ impl Reader {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match members(line, &self.verbatim) {
+            match members(line, &self.verbatim, &self.names) {
                 Ok(members) => {
                     for (i, (name, text)) in members.into_iter().enumerate() {
                         let known = self.names.get(i).is_some_and(|own| *own == name);

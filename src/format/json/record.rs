@@ -64,8 +64,8 @@ impl Verbatim {
     }
 }
 
-/// The members of the object that `line` is, in its order.
-pub fn members<'a>(line: &'a [u8], verbatim: &Verbatim) -> Result<Vec<Member<'a>>, Malformed> {
+/// The members of the object that `line` is, in its order. `known`: names that records had before, which are good in this order.
+pub fn members<'a>(line: &'a [u8], verbatim: &Verbatim, known: &[String]) -> Result<Vec<Member<'a>>, Malformed> {
     let text = std::str::from_utf8(line).map_err(|e| Malformed::NotUtf8 { byte: e.valid_up_to() + 1 })?;
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return Err(match serde_json::from_str::<serde::de::IgnoredAny>(text) {
@@ -74,7 +74,9 @@ pub fn members<'a>(line: &'a [u8], verbatim: &Verbatim) -> Result<Vec<Member<'a>
         });
     }
     let Members(members) = serde_json::from_str(text).map_err(|e| not_json(&e))?;
-    check_names(&members)?;
+    if members.len() > known.len() || members.iter().zip(known).any(|((name, _), known)| name != known) {
+        check_names(&members)?;
+    }
     let text_of = |raw: &'a str, name: &str| match verbatim.holds(name) && raw != "null" {
         true => Ok(Some(Cow::Borrowed(raw))),
         false => self::text(raw).map_err(|e| not_json(&e)),
@@ -126,7 +128,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
+                let mut members = Vec::with_capacity(FEW);
                 while let Some(Name(name)) = map.next_key()? {
                     let value: &RawValue = map.next_value()?;
                     members.push((name, value.get()));
@@ -171,6 +173,12 @@ pub fn text(raw: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
     if !raw.starts_with('"') {
         return Ok(Some(Cow::Borrowed(raw)));
     }
+    // Without escapes it says itself.
+    if let Some(plain) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'))
+        && memchr::memchr(b'\\', plain.as_bytes()).is_none()
+    {
+        return Ok(Some(Cow::Borrowed(plain)));
+    }
     let Name(text) = serde_json::from_str(raw)?;
     Ok(Some(text))
 }
@@ -180,7 +188,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Vec<(String, Option<String>)> {
-        let members = members(line.as_bytes(), &Verbatim::None).unwrap();
+        let members = members(line.as_bytes(), &Verbatim::None, &[]).unwrap();
         members.into_iter().map(|(name, text)| (name.into_owned(), text.map(Cow::into_owned))).collect()
     }
 
@@ -206,7 +214,7 @@ mod tests {
     fn what_fills_a_column_of_json_stays_as_it_is_written() {
         let line = br#"{"Doc":"a\"b","n":"1","d2":null,"doc3":[1, 2]}"#;
         let verbatim = Verbatim::Named(vec!["doc".into(), "d2".into(), "doc3".into()]);
-        let found: Vec<_> = members(line, &verbatim).unwrap().into_iter().map(|(_, text)| text).collect();
+        let found: Vec<_> = members(line, &verbatim, &[]).unwrap().into_iter().map(|(_, text)| text).collect();
         assert_eq!(found, [Some(r#""a\"b""#.into()), Some("1".into()), None, Some("[1, 2]".into())]);
     }
 
@@ -225,7 +233,7 @@ mod tests {
             (b"{\"a\\u0000\":1}", "NUL"),
             (b"{\"a\":NaN}", "not valid JSON"),
         ] {
-            let message = members(line, &Verbatim::None).unwrap_err().to_string();
+            let message = members(line, &Verbatim::None, &[]).unwrap_err().to_string();
             assert!(message.contains(said), "{}: {message}", String::from_utf8_lossy(line));
         }
     }
