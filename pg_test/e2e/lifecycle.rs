@@ -209,7 +209,7 @@ fn a_running_pipeline_follows_its_staging_table_through_other_names_schemas_and_
         land_and_wait(&mut session, &landing, &format!("{}.csv", i + 2), table);
     }
     assert_eq!(session.lines("SELECT DISTINCT id FROM another.q"), ["1"]);
-    assert_eq!(session.number("SELECT failures FROM millrace.pipelines WHERE name = 'p'"), 0);
+    assert_eq!(session.number("SELECT failures FROM millrace.pipelines WHERE pipeline = 'p'"), 0);
 }
 
 #[test]
