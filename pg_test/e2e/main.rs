@@ -6,6 +6,7 @@
 //! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data or Python says "skipped" and
 //! passes; Azurite must be there.
 
+mod aggregate_counting;
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;

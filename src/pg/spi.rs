@@ -22,6 +22,11 @@ pub enum Arg {
     Oid(pg_sys::Oid),
     Texts(Vec<Option<String>>),
     Int8s(Vec<Option<i64>>),
+    /// An array of any type, as Postgres has it.
+    Array {
+        datum: pg_sys::Datum,
+        type_oid: pg_sys::Oid,
+    },
 }
 
 macro_rules! arg_from {
@@ -56,6 +61,7 @@ impl Arg {
             Arg::Oid(_) => pg_sys::OIDOID,
             Arg::Texts(_) => pg_sys::TEXTARRAYOID,
             Arg::Int8s(_) => pg_sys::INT8ARRAYOID,
+            Arg::Array { type_oid, .. } => *type_oid,
         }
     }
 
@@ -68,6 +74,7 @@ impl Arg {
             Arg::Oid(v) => v.into_datum(),
             Arg::Texts(v) => v.into_datum(),
             Arg::Int8s(v) => v.into_datum(),
+            Arg::Array { datum, .. } => Some(datum),
         }
     }
 }

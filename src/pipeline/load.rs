@@ -3,6 +3,7 @@
 //! Promises: all of it or nothing; no network while the transaction is open; what can't be a row is a reject with its raw text
 //! and its reasons, and never stops the others.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +26,7 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::relation::{self, Relation};
 use crate::pg::spi;
 use crate::pg::subtransaction;
+use crate::pg::tally::{Tallies, Tally};
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::StagingColumn;
@@ -34,7 +36,7 @@ use crate::pipeline::keyed::{self, Keyed, Manner};
 use crate::pipeline::read::Read;
 use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
-use crate::pipeline::{scope, transform};
+use crate::pipeline::{scope, tally, transform};
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -131,7 +133,8 @@ pub fn load(
             let rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
             let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
             let inserted = scope::owner(pipeline, || {
-                let inserted = insert(pipeline, columns, format, &rules, &mut landing.read, &origins, chunk_no)?;
+                let mut inserted =
+                    insert(pipeline, columns, format, &rules, &kept, &mut landing.read, &origins, chunk_no)?;
                 let Inserted { rejects, verdict, .. } = &inserted;
                 if !accepted {
                     judge::gate(pipeline, &rules, verdict, rejects, landing.read.records, chunk_no)?;
@@ -299,6 +302,8 @@ enum Into {
 /// A chunk's rows in their tables, and what is no row.
 pub struct Inserted {
     into: Into,
+    /// What the rows come to, for each aggregate that they were counted for.
+    counted: Vec<Option<Tally>>,
     pub rejects: Vec<Reject>,
     pub verdict: Verdict,
     /// Of a pipeline with a transform, the records of which it made rows that went in, with how many.
@@ -343,20 +348,23 @@ impl Inserted {
     }
 
     /// Merges the chunk into aggregates.
-    pub fn merge_into(&self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
+    pub fn merge_into(&mut self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
+        let counted = std::mem::take(&mut self.counted);
         match &self.into {
-            Into::Appended(target) => aggregates::merge(kept, &Chunk::Appended(target), chunk_no),
-            Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), chunk_no),
+            Into::Appended(target) => aggregates::merge(kept, &Chunk::Appended(target), counted, chunk_no),
+            Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), counted, chunk_no),
         }
     }
 }
 
-/// Inserts the rows, and merges them if the pipeline is keyed.
+/// Inserts the rows, counts them for the aggregates that are `kept`, and merges them if the pipeline is keyed.
+#[allow(clippy::too_many_arguments)]
 pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
     format: &Format,
     rules: &Rules,
+    kept: &[Aggregate],
     read: &mut Read,
     origins: &[Origin],
     chunk_no: i64,
@@ -379,6 +387,9 @@ pub fn insert(
     let no_rules = Rules(vec![]);
     let (records_filter, records_rules) = if input.is_some() { (None, &no_rules) } else { (filter.as_ref(), rules) };
     let mut waiting: Vec<i64> = Vec::new();
+    // What a keyed pipeline loads, or one with a transform, is not yet what comes of it.
+    let (places, tallies) = if keyed.is_none() && input.is_none() { tally::begin(kept) } else { Default::default() };
+    let tallies = RefCell::new(tallies);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
             .into_iter()
@@ -396,6 +407,7 @@ pub fn insert(
             with_op,
             rules: records_rules,
             filter: records_filter,
+            tallies: &tallies,
         };
         let mut faults = Faults::default();
         load.range(0, load.rows.len(), &mut faults)?;
@@ -433,6 +445,7 @@ pub fn insert(
         crate::catalog::keyed::empty(input)?;
         made = Some(outcome.made);
     }
+    let counted = tally::end(kept, places, tallies.into_inner());
     let into = match keyed {
         None => Into::Appended(target),
         Some(keyed) => {
@@ -450,7 +463,7 @@ pub fn insert(
         }
     };
     gathered.rejects.sort_by_key(|r| r.row_no);
-    Ok(Inserted { into, rejects: gathered.rejects, verdict, made })
+    Ok(Inserted { into, counted, rejects: gathered.rejects, verdict, made })
 }
 
 fn gone(pipeline: &Pipeline) -> Error {
@@ -468,6 +481,7 @@ struct GroupLoad<'a> {
     with_op: bool,
     rules: &'a Rules,
     filter: Option<&'a Filter>,
+    tallies: &'a RefCell<Tallies>,
 }
 
 /// A row that made the load raise an error.
@@ -530,6 +544,8 @@ impl GroupLoad<'_> {
                 faults.violations.extend(violations);
                 Ok(())
             }
+            // Once they are spoilt nothing is counted.
+            Err(_) if self.tallies.borrow_mut().spoil() => self.range(from, to, faults),
             Err(e) if !is_about_a_row(&e) => Err(e),
             Err(e) if to - from == 1 => {
                 let rule = self.rule_that_raises(from);
@@ -559,7 +575,7 @@ impl GroupLoad<'_> {
             fields: self.fields,
             with_op: self.with_op,
         };
-        copy::load(self.target, self.names, Box::new(rows), filter)
+        copy::load(self.target, self.names, Box::new(rows), filter, &mut self.tallies.borrow_mut())
     }
 
     /// The first rule whose condition raises an error for this row.

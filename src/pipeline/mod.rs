@@ -35,6 +35,7 @@ pub mod scope;
 pub mod simulate;
 mod simulate_typed;
 pub mod source;
+pub mod tally;
 pub mod throttle;
 pub mod transform;
 pub mod verify;
