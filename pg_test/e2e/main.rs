@@ -21,6 +21,7 @@ mod consumers;
 mod copier;
 mod delta;
 mod delta_history;
+mod delta_made;
 mod direct;
 mod discovery;
 mod examples;

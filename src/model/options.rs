@@ -45,6 +45,39 @@ pub enum OnChange {
     Apply,
 }
 
+/// Where `on_change` `apply` learns what a version did to rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChangeFeed {
+    /// From the change data feed of each version that wrote one, else from the files that it removed and added.
+    #[default]
+    Auto,
+    /// From a feed alone: a version that changed rows while the table wrote none stops the pipeline.
+    Always,
+    /// From the files, whether there is a feed or not.
+    Never,
+}
+
+impl Serialize for ChangeFeed {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ChangeFeed::Auto => s.serialize_str("auto"),
+            ChangeFeed::Always => s.serialize_bool(true),
+            ChangeFeed::Never => s.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ChangeFeed {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match Value::deserialize(d)? {
+            Value::Bool(true) => Ok(ChangeFeed::Always),
+            Value::Bool(false) => Ok(ChangeFeed::Never),
+            Value::String(text) if text == "auto" => Ok(ChangeFeed::Auto),
+            other => Err(serde::de::Error::custom(format!("change_feed is true, false or \"auto\", not {other}"))),
+        }
+    }
+}
+
 /// What CSV and JSON files are compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +138,8 @@ pub struct Options {
     pub start_timestamp: Option<String>,
     /// Delta: what a version means that changed or deleted rows.
     pub on_change: OnChange,
+    /// Delta: whether `apply` reads the table's change data feed: `true`, `false`, or `auto`, where there is one.
+    pub change_feed: ChangeFeed,
     pub on_replaced: OnReplaced,
     pub cleanup: Cleanup,
     /// Where `cleanup` moves files to.
@@ -187,6 +222,7 @@ impl Default for Options {
             start_version: None,
             start_timestamp: None,
             on_change: OnChange::Fail,
+            change_feed: ChangeFeed::Auto,
             on_replaced: OnReplaced::Ignore,
             cleanup: Cleanup::None,
             archive: None,
@@ -496,6 +532,10 @@ mod tests {
     fn options_survive_being_stored() {
         let options = Options::parse(&json!({"settle": "2 seconds", "delimiter": ";", "escape": "\\"})).unwrap();
         assert_eq!(Options::parse(&serde_json::to_value(&options).unwrap()).unwrap(), options);
+        for feed in [json!(true), json!(false), json!("auto")] {
+            let options = Options::parse(&json!({"change_feed": feed})).unwrap();
+            assert_eq!(serde_json::to_value(&options).unwrap()["change_feed"], feed);
+        }
     }
 
     #[test]
@@ -506,6 +546,7 @@ mod tests {
             json!({"delimiter": "\""}),
             json!([1]),
             json!({"settle": "soon"}),
+            json!({"change_feed": "perhaps"}),
             json!({"cleanup": "archive"}),
             json!({"cleanup": "delete", "archive": "file:///x"}),
             json!({"cleanup": "archive", "archive": "file:///x/*.csv"}),

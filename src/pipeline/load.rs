@@ -199,7 +199,12 @@ fn record(
     if let Some(sealed) = sealed {
         let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
         if let Some(at) = &landing.planned_on.source {
-            source["delta"] = json!({ "version": at.version, "snapshot": at.snapshot, "generation": at.generation });
+            source["delta"] = json!({
+                "version": at.version,
+                "to_version": landing.source.as_ref().map_or(at.version, |next| next.last_version(at)),
+                "snapshot": at.snapshot,
+                "generation": at.generation,
+            });
         }
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,

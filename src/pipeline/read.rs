@@ -44,6 +44,8 @@ pub struct Plan {
     pub columns: Arc<Vec<StagingColumn>>,
     pub max_rows: u64,
     pub max_bytes: u64,
+    /// Of a Delta table, how many data files a chunk of several versions may hold.
+    pub max_files: u32,
     /// Whether this is what the pipeline is seen to be doing; not so while it reads ahead.
     pub shown: bool,
 }
@@ -54,7 +56,7 @@ impl Plan {
         self.files.format == other.files.format
             && self.files.compression == other.files.compression
             && self.columns == other.columns
-            && (self.max_rows, self.max_bytes) == (other.max_rows, other.max_bytes)
+            && (self.max_rows, self.max_bytes, self.max_files) == (other.max_rows, other.max_bytes, other.max_files)
     }
 }
 
