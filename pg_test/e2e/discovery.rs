@@ -15,6 +15,24 @@ fn pipeline(case: &mut Case, pattern: &str, every: &str, options: &str) {
     ));
 }
 
+/// With a raw layer, moved by run() alone.
+fn with_raw(case: &mut Case, options: &str) {
+    case.session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int', staging => 'staging.p', raw => '{}', every => NULL, options => '{options}')",
+        case.lake.landing(),
+        case.lake.url("raw")
+    ));
+}
+
+/// From now on a row with the number five is an error that is not known to be about a row.
+fn refuse_five(case: &mut Case) {
+    case.session.execute(
+        "CREATE FUNCTION staging.check() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN IF NEW.id = 5 THEN RAISE 'not this one' USING ERRCODE = 'MY001'; END IF; RETURN NULL; END $$;
+         CREATE TRIGGER t AFTER INSERT ON staging.p FOR EACH ROW EXECUTE FUNCTION staging.check()",
+    );
+}
+
 fn state(case: &mut Case, path: &str) -> String {
     case.session.value(&format!("SELECT state FROM millrace.files WHERE path = {}", quote(path)))
 }
@@ -75,13 +93,7 @@ on_each_storage! {
     fn a_file_that_cannot_be_loaded_is_found_by_halving_and_holds_no_other_back(storage, cell) {
         let mut case = Case::new(storage, cell, Preload::No);
         pipeline(&mut case, "*.csv", "NULL", r#"{"settle": 0, "max_attempts": 2, "backoff": "1 hour"}"#);
-        // An error that is not known to be about a row.
-        case.session.execute(
-            "CREATE FUNCTION staging.check() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN IF NEW.id = 5 THEN RAISE 'not this one' USING ERRCODE = 'MY001'; END IF; RETURN NULL; END $$;
-             CREATE TRIGGER t AFTER INSERT ON staging.p
-                FOR EACH ROW EXECUTE FUNCTION staging.check()",
-        );
+        refuse_five(&mut case);
         for n in 0..9 {
             case.lake.put("in", &format!("{n}.csv"), format!("id\n{n}\n").as_bytes());
         }
@@ -98,6 +110,152 @@ on_each_storage! {
         case.session.execute("CALL millrace.retry_file('p', '5.csv')");
         case.run();
         assert_eq!(case.ids(), "0 1 2 3 4 5 6 7 8");
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_file_that_cannot_be_loaded_from_the_raw_layer_is_found_by_halving_and_waits_there(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        with_raw(&mut case, r#"{"settle": 0, "max_attempts": 2, "backoff": "1 hour"}"#);
+        refuse_five(&mut case);
+        for n in 0..9 {
+            case.lake.land(&format!("{n}.csv"), format!("id\n{n}\n").as_bytes());
+        }
+        case.run();
+        assert_eq!(case.ids(), "0 1 2 3 4 6 7 8");
+        let file = "SELECT state, attempts, error FROM millrace.files WHERE path = '5.csv'";
+        assert_eq!(case.session.line(file), "failed|1|not this one");
+        assert_verified(&mut case.session, "p");
+        // Others that come go on while it waits.
+        case.lake.land("9.csv", b"id\n9\n");
+        case.run();
+        assert_eq!(case.ids(), "0 1 2 3 4 6 7 8 9");
+        case.session.execute("CALL millrace.retry_file('p', '5.csv')");
+        case.run();
+        assert_eq!(state(&mut case, "5.csv"), "failed");
+        case.session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"max_attempts": 1}')"#);
+        case.session.execute("CALL millrace.retry_file('p', '5.csv')");
+        case.run();
+        assert_eq!(state(&mut case, "5.csv"), "dead");
+        assert_verified(&mut case.session, "p");
+        case.session.execute("DROP TRIGGER t ON staging.p; CALL millrace.retry_file('p', '5.csv')");
+        case.run();
+        case.run();
+        assert_eq!(case.ids(), "0 1 2 3 4 5 6 7 8 9");
+        assert_eq!(state(&mut case, "5.csv"), "loaded");
+        let raw = format!("SELECT string_agg(r ->> 'id', ' ' ORDER BY r ->> 'id') FROM millrace.peek({}) r", quote(&case.lake.url("raw")));
+        assert_eq!(case.session.value(&raw), "0 1 2 3 4 5 6 7 8 9", "it was not landed again");
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_landed_file_that_cannot_be_loaded_makes_room_for_a_better_one_or_is_left_out(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        with_raw(&mut case, r#"{"settle": 0, "max_attempts": 1}"#);
+        refuse_five(&mut case);
+        for (name, id) in [("a.csv", 1), ("b.csv", 5), ("c.csv", 5), ("d.csv", 2)] {
+            case.lake.land(name, format!("id\n{id}\n").as_bytes());
+        }
+        case.run();
+        assert_eq!((case.ids(), state(&mut case, "b.csv"), state(&mut case, "c.csv")), ("1 2".into(), "dead".into(), "dead".into()));
+        case.lake.land("b.csv", b"id\n3\n4\n");
+        case.session.execute("CALL millrace.skip_file('p', 'c.csv', 'nobody needs it'); DROP TRIGGER t ON staging.p");
+        case.run();
+        case.run();
+        assert_eq!((case.ids(), state(&mut case, "b.csv"), state(&mut case, "c.csv")), ("1 2 3 4".into(), "loaded".into(), "skipped".into()));
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_worker_goes_on_past_a_landed_file_that_cannot_be_loaded_and_takes_it_when_it_can(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::Yes);
+        with_raw(&mut case, r#"{"settle": 0, "backoff": "200 ms", "max_attempts": 1000}"#);
+        refuse_five(&mut case);
+        for n in 0..7 {
+            case.lake.land(&format!("{n}.csv"), format!("id\n{n}\n").as_bytes());
+        }
+        case.session.execute("SELECT millrace.alter_pipeline('p', every => '50 ms')");
+        wait_until("the others are loaded", SOON, || case.ids() == "0 1 2 3 4 6");
+        wait_until("it is tried again", SOON, || {
+            case.session.number("SELECT attempts FROM millrace.files WHERE path = '5.csv'") > 2
+        });
+        case.session.execute("DROP TRIGGER t ON staging.p");
+        wait_until("it is loaded as well", SOON, || case.ids() == "0 1 2 3 4 5 6");
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_replaced_file_is_left_alone_or_loaded_again_or_a_reason_to_stop(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        pipeline(&mut case, "*.csv", "NULL", r#"{"settle": 0}"#);
+        case.lake.land("1.csv", b"id\n1\n2\n");
+        case.run();
+        case.lake.land("1.csv", b"id\n2\n33\n");
+        case.run();
+        assert_eq!((case.ids(), state(&mut case, "1.csv")), ("1 2".into(), "changed".into()));
+        // Somebody wants it after all.
+        case.session.execute("CALL millrace.retry_file('p', '1.csv')");
+        case.run();
+        assert_eq!((case.ids(), state(&mut case, "1.csv")), ("1 2 2 33".into(), "loaded".into()));
+
+        case.session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"on_replaced": "reload"}')"#);
+        case.lake.land("1.csv", b"id\n444\n");
+        case.run();
+        case.run();
+        assert_eq!((case.ids(), state(&mut case, "1.csv")), ("1 2 2 33 444".into(), "loaded".into()));
+        assert_eq!(
+            case.session.lines("SELECT chunk_no, count(*) FROM (SELECT _chunk_no AS chunk_no FROM staging.p) c GROUP BY 1 ORDER BY 1"),
+            ["1|2", "2|2", "3|1"]
+        );
+        let versions = "SELECT count(DISTINCT f ->> 'etag') FROM millrace.chunks, jsonb_array_elements(source -> 'files') f";
+        assert_eq!(case.session.number(versions), 3, "each row leads to the version that it came from");
+        assert_eq!(case.session.number("SELECT count(*) FROM millrace.events WHERE kind = 'file_replaced'"), 2);
+        assert_verified(&mut case.session, "p");
+
+        case.session.execute(r#"SELECT millrace.alter_pipeline('p', options => '{"on_replaced": "fail"}')"#);
+        case.lake.land("1.csv", b"id\n5\n55\n");
+        case.lake.land("2.csv", b"id\n6\n");
+        let error = case.session.refused("CALL millrace.run('p')", "23514");
+        assert!(error.message().contains("1.csv"), "{error:?}");
+        assert_eq!(case.session.line("SELECT state, state_reason LIKE '%1.csv%' FROM millrace.pipelines"), "stopped|t");
+        case.session.execute("SELECT millrace.resume('p')");
+        case.run();
+        assert_eq!(case.ids(), "1 2 2 6 33 444");
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_file_that_is_loaded_again_updates_the_rows_of_its_keys(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        case.session.execute(&format!(
+            r#"SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, v text', staging => 'staging.p', raw => '{}', every => NULL,
+                   options => '{{"settle": 0, "on_replaced": "reload", "primary_key": "id"}}')"#,
+            case.lake.landing(),
+            case.lake.url("raw")
+        ));
+        case.lake.land("1.csv", b"id,v\n1,a\n2,b\n3,c\n");
+        case.run();
+        case.lake.land("1.csv", b"id,v\n1,a\n2,new\n4,d\n");
+        case.run();
+        assert_eq!(case.session.lines("SELECT id, v FROM staging.p ORDER BY id"), ["1|a", "2|new", "3|c", "4|d"]);
+        assert_eq!(case.session.lines("SELECT _op, id FROM staging.p_changes WHERE _chunk_no = 2 ORDER BY id"), ["update|1", "update|2", "insert|4"]);
+        assert_verified(&mut case.session, "p");
+    }
+
+    fn a_half_written_parquet_file_is_dead_with_its_error_and_the_others_are_loaded(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        let whole = crate::formats::parquet(1, 3);
+        case.lake.land("1.parquet", &whole);
+        case.session.execute(&format!(
+            r#"SELECT millrace.create_pipeline('p', source => '{}/*.parquet', columns => 'id bigint', staging => 'staging.p', raw => '{}', every => NULL,
+                   options => '{{"settle": 0}}')"#,
+            case.lake.landing(),
+            case.lake.url("raw")
+        ));
+        case.lake.land("2.parquet", &whole[..whole.len() / 2]);
+        case.lake.land("3.parquet", &crate::formats::parquet(3, 5));
+        case.run();
+        assert_eq!(case.ids(), "1 2 3 4");
+        assert_eq!(case.session.lines("SELECT path, state, error IS NOT NULL FROM millrace.files ORDER BY 1"), ["1.parquet|loaded|f", "2.parquet|dead|t", "3.parquet|loaded|f"]);
+        // Once its producer has got it right, it is loaded.
+        case.lake.land("2.parquet", &crate::formats::parquet(5, 6));
+        case.run();
+        assert_eq!(case.ids(), "1 2 3 4 5");
         assert_verified(&mut case.session, "p");
     }
 

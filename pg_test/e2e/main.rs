@@ -19,6 +19,7 @@ mod chaos;
 mod cleanup;
 mod consumers;
 mod copier;
+mod credentials;
 mod delta;
 mod delta_history;
 mod delta_made;
