@@ -13,6 +13,7 @@ mod aggregates;
 mod azure;
 #[path = "../azurite/mod.rs"]
 mod azurite;
+mod backfill;
 mod bad_input;
 mod by_run;
 mod chaos;
@@ -20,6 +21,7 @@ mod cleanup;
 mod consumers;
 mod copier;
 mod credentials;
+mod dashboard;
 mod delta;
 mod delta_history;
 mod delta_made;
