@@ -31,6 +31,7 @@ mod examples;
 mod expectations;
 mod faults;
 mod formats;
+mod history;
 mod invoices;
 mod keyed;
 mod lake;

@@ -60,7 +60,7 @@ CREATE TABLE millrace.chunk (
     rows_total     bigint NOT NULL DEFAULT 0,    -- of this chunk and all before: what was loaded in any span is one subtraction
     rejects_total  bigint NOT NULL DEFAULT 0,
     bytes_total    bigint NOT NULL DEFAULT 0,
-    generation     integer NOT NULL DEFAULT 0,   -- 0: as it came; else the number of the re-reading (resnapshot) that brought it
+    generation     integer NOT NULL DEFAULT 0,   -- 0: as it came; else the number of the re-reading (resnapshot, backfill) that brought it
     duplicate_count bigint NOT NULL DEFAULT 0,   -- good rows that changed nothing: another row of their key stays
     filtered_count bigint NOT NULL DEFAULT 0,    -- records of which the transform made no row
     derived_count  bigint NOT NULL DEFAULT 0,    -- rows that it made of a record beside the first

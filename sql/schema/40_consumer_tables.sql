@@ -81,6 +81,7 @@ CREATE TABLE millrace.delivery (
     row_to         bigint,
     rows_end       bigint,
     acked_token    uuid,                         -- of the part that was acked last
+    generation     integer NOT NULL DEFAULT 0,   -- of the chunk; or, where a backfill hands it out again, of that
     PRIMARY KEY (consumer_id, chunk_no)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 

@@ -196,7 +196,7 @@ max_in_flight: of a pool; 1 to 1000, NULL: 8. A worker has one chunk at a time: 
 claim: lease (workers commit the claim before the work, so that failed attempts are counted) or tx (claim, work and ack are one transaction, as consume does: a rollback undoes the attempt too, and nack, in a transaction of its own and without a token, reports it).
 slots, key: of a keyed consumer: how many slots (1 to 256), and the column whose value says which slot a row belongs to.
 blocks: false: it holds back neither loading (max_lag_chunks, max_lag_bytes) nor retention when it falls behind.
-backfills: false: chunks that bring once more what was there (millrace.resnapshot) are not handed out.
+backfills: false: chunks that bring once more what was there (millrace.resnapshot, millrace.backfill) are not handed out.
 until_chunk, auto_drop: the last chunk to hand out, and whether to drop the consumer once all up to there is closed: a temporary consumer that reads a range once more.
 Loading waits until the transaction that calls this ends: keep it short.';
 REVOKE ALL ON FUNCTION millrace.create_consumer(text, text, text, text, interval, integer, interval, text, interval, integer, text, integer, text, boolean, boolean, bigint, boolean) FROM PUBLIC;

@@ -115,8 +115,9 @@ DECLARE
     d     millrace.delivery;
 BEGIN
     IF action = 'first' THEN
-        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, slot, lease, leased_at, lease_until)
-        VALUES (c.id, chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, session, c.epoch, 1, c.replay_no, place, lease, begun, begun + lease)
+        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, slot, lease, leased_at, lease_until, generation)
+        SELECT c.id, _lease.chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, _lease.session, c.epoch, 1, c.replay_no, place, _lease.lease, begun, begun + _lease.lease, k.generation
+        FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = _lease.chunk_no
         ON CONFLICT DO NOTHING
         RETURNING n.* INTO d;
     ELSIF action = 'renew' THEN
@@ -323,7 +324,7 @@ CREATE FUNCTION millrace.next_chunk(
     lease    interval DEFAULT NULL,
     wait     interval DEFAULT NULL
 ) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
-               slot integer, first_row_no bigint, last_row_no bigint)
+               slot integer, first_row_no bigint, last_row_no bigint, generation integer)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -383,6 +384,7 @@ BEGIN
                 slot := CASE c.mode WHEN 'keyed' THEN d.slot END;
                 first_row_no := d.row_from;
                 last_row_no := d.row_to;
+                generation := d.generation;
                 RETURN NEXT;
                 RETURN;
             END IF;
@@ -405,7 +407,7 @@ worker: who asks; asking again it gets the same chunk and token, with the lease 
 lease: how long this worker may take; NULL: as the consumer says.
 wait: how long to wait for a chunk, at most 1 minute; NULL: not at all. It holds a snapshot meanwhile, which holds back vacuum; CALL millrace.wait_for_chunk(stream, consumer, wait) before it holds none. A transaction of level REPEATABLE READ waits in vain.
 Returns chunk_no; token (for ack, nack, extend, release, split); epoch (fencing token for outside systems); attempt (1 = first); redelivered (it was handed out before); row_count (of the whole chunk); sealed_at; lease_until;
-slot (of a keyed consumer); first_row_no and last_row_no (of a chunk that was split: this part alone). With a slot or a part, read the rows with chunk_rows(of, chunk_no, stream, consumer, token), which gives no others.
+slot (of a keyed consumer); first_row_no and last_row_no (of a chunk that was split: this part alone); generation (0; or that of the resnapshot or backfill that brought the chunk, or hands it out again). With a slot or a part, read the rows with chunk_rows(of, chunk_no, stream, consumer, token), which gives no others.
 Commit the claim before long work, and read the chunk''s rows in a later statement or with millrace.chunk_rows: the statement that calls next_chunk may be too old to see them.
 Raises MR003 if the consumer has expired, MR004 if it is halted, 42704 if there is none, 42501 without a grant for the stream.';
 REVOKE ALL ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) FROM PUBLIC;

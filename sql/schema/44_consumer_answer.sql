@@ -132,11 +132,11 @@ DECLARE
     last    bigint;
 BEGIN
     -- The latest hundred stay, for repeated acks to be known by; older ones go in bounded steps, so that no ack pays for
-    -- many. Not when a redriven chunk closes: it is older than the others and would go at once.
-    IF kept >= 164 AND NOT behind THEN
+    -- many. A redriven chunk that closes is older than the others and would go at once: it stays, but where many of them close.
+    IF kept >= (CASE WHEN behind THEN 300 ELSE 164 END) THEN
         WITH oldest AS (
             SELECT d.chunk_no FROM millrace.delivery d
-            WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no <= through AND d.state IN ('acked', 'skipped')
+            WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no <= through AND d.chunk_no <> closed AND d.state IN ('acked', 'skipped')
             ORDER BY d.chunk_no LIMIT 64
         ), purged AS (
             DELETE FROM millrace.delivery d USING oldest o
@@ -144,7 +144,7 @@ BEGIN
         )
         SELECT pg_catalog.count(*), pg_catalog.max(p.chunk_no) INTO gone, last FROM purged p;
         kept := kept - gone;
-        mark := greatest(mark, last);
+        mark := CASE WHEN last > closed THEN closed - 1 ELSE greatest(mark, last) END;
     END IF;
     UPDATE millrace.consumer k
     SET acked_through = through, closed_kept = kept, purged_through = mark, last_seen = pg_catalog.clock_timestamp(), holder = NULL,

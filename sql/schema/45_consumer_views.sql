@@ -116,13 +116,14 @@ SELECT c.stream,
        d.history,
        d.slot,
        d.row_from AS first_row_no,
-       d.row_to AS last_row_no
+       d.row_to AS last_row_no,
+       d.generation
 FROM millrace.delivery d
 JOIN millrace.consumer c ON c.id = d.consumer_id
 WHERE c.state <> 'dropped';
 COMMENT ON VIEW millrace.deliveries IS
 'Chunks that were handed out: the open ones, the dead, and of each consumer the latest hundred or so that are acked or skipped.
-state: leased, retry_wait (not before visible_at), pending (given back or redriven), acked, skipped, dead. token: shown to members of millrace_admin alone. history: the latest failures.';
+state: leased, retry_wait (not before visible_at), pending (given back or redriven), acked, skipped, dead. token: shown to members of millrace_admin alone. history: the latest failures. generation: as next_chunk returns it.';
 
 CREATE VIEW millrace.dead_letters AS
 SELECT c.stream,

@@ -134,6 +134,13 @@ BEGIN
             due := least(due, at_most);
         END IF;
     END LOOP;
+    -- What a backfill is still to hand out again is waited for as consumers are.
+    SELECT pg_catalog.min(u.next_chunk) - 1 INTO at FROM millrace.backfill_cursor u WHERE u.pipeline_id = head.pipeline_id AND u.next_chunk <= u.last_chunk;
+    IF at < due AND (at_most IS NULL OR at >= at_most) THEN
+        due := at;
+    ELSIF at < at_most THEN
+        due := least(due, at_most);
+    END IF;
     SELECT pg_catalog.max(b) INTO through FROM pg_catalog.unnest(bounds) b WHERE b <= due;
     IF through IS NULL THEN
         RETURN;

@@ -47,14 +47,14 @@ COMMENT ON VIEW millrace.chunks IS
 row_count - derived_count + filtered_count + duplicate_count - requeued_count + reject_count + dropped_count is the number of records landed;
 filtered_count: records of which a transform made no row; derived_count: rows that it made of a record beside the first; dropped: left out by an expectation that says so;
 duplicate_count: good rows that changed nothing, because another row of their key stays; requeued_count: records among them that had been rejects of earlier chunks.
-timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the millrace.resnapshot that brought the chunk.';
+timings: milliseconds spent on listing, reading, landing and loading; lag: from the last change of the oldest file to the seal. rows_total, rejects_total, bytes_total: of this chunk and all before. generation: 0, or the number of the millrace.resnapshot or millrace.backfill that brought the chunk.';
 
 CREATE VIEW millrace.files AS
 SELECT p.name AS pipeline, f.path, f.etag, f.size, f.modified, f.state, f.chunk_no, f.rows, f.rejects, f.attempts, f.error, f.retry_at,
        f.records_done, f.bytes_done, f.updated_at, f.dropped, f.duplicates, f.cleanup, f.filtered, f.derived
   FROM millrace.file f JOIN millrace.pipeline p ON p.id = f.pipeline_id;
 COMMENT ON VIEW millrace.files IS
-'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. filtered: records of which a transform made no row; derived: rows that it made of a record beside the first. path is relative to the source.';
+'The ledger of landing files. state: waiting (not settled yet, or loaded in part), landed (in the raw layer, not loaded from there), loaded, skipped, changed (replaced after it was loaded), failed (tried again at retry_at), dead (tried no more: see millrace.retry_file); error says why. cleanup: due or done, where the pipeline takes its files away. filtered: records of which a transform made no row; derived: rows that it made of a record beside the first. path is relative to the source; of files that millrace.backfill brought, their URL.';
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at,

@@ -1,6 +1,6 @@
 //! Functions on pipelines.
 
-use pgrx::datum::Interval;
+use pgrx::datum::{Interval, Range};
 use pgrx::prelude::*;
 use pgrx::{JsonB, pg_sys};
 use serde_json::Value;
@@ -9,8 +9,9 @@ use crate::api::{Answer, answer, interval_text, json};
 use crate::catalog::pipelines;
 use crate::model::{Code, Error, Result};
 use crate::pg::error::required;
+use crate::pg::transaction::{self, Mode};
 use crate::pg::{procedure, shmem, user};
-use crate::pipeline::{define, delta, files, run as running, scope};
+use crate::pipeline::{define, delta, files, history, run as running, scope};
 use crate::worker;
 
 const ADMIN: &std::ffi::CStr = c"millrace_admin";
@@ -132,6 +133,45 @@ fn run(pipeline: Option<&str>, fcinfo: pg_sys::FunctionCallInfo) -> Answer<()> {
         let _procedure = procedure::enter(fcinfo, "millrace.run")?;
         running::run(&pipeline)
     })())
+}
+
+/// A procedure: it commits as it goes, and waits without a snapshot.
+#[pg_extern(sql = false)]
+fn backfill(
+    pipeline: Option<&str>,
+    location: Option<&str>,
+    versions: Option<Range<i64>>,
+    chunks: Option<Range<i64>>,
+    rate: Option<i64>,
+    consumers: Option<Vec<Option<String>>>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Answer<()> {
+    answer((|| {
+        let name = required(pipeline, "pipeline")?.to_string();
+        let location = location.map(str::to_string);
+        let wanted = history::Wanted { location, versions: span(versions)?, chunks: span(chunks)?, rate, consumers };
+        let _procedure = procedure::enter(fcinfo, "millrace.backfill")?;
+        let (pipeline, generation) = transaction::run(Mode::Procedure, || history::begin(&name, &wanted))?;
+        worker::wake();
+        history::attend(&pipeline, generation)
+    })())
+}
+
+/// The ends of a range, which Postgres keeps without its last number.
+fn span(range: Option<Range<i64>>) -> Result<Option<history::Span>> {
+    let Some(range) = range else { return Ok(None) };
+    let empty = || {
+        Error::new(Code::InvalidParameter, "the range is empty")
+            .detail("It names nothing.")
+            .hint("Write both ends as in '[3,7]'.")
+    };
+    let (lower, upper) = range.into_inner().ok_or_else(empty)?;
+    Ok(Some(history::Span { first: lower.get().copied(), last: upper.get().map(|last| last - 1) }))
+}
+
+#[pg_extern(sql = false)]
+fn stop_backfill(pipeline: Option<&str>) -> Answer<()> {
+    change(pipeline, history::stop)
 }
 
 /// True where the server preloaded the library, so that workers can run.

@@ -6,6 +6,8 @@ pub mod aggregate;
 #[cfg(feature = "pg15")]
 pub mod aggregates;
 #[cfg(feature = "pg15")]
+pub mod backfills;
+#[cfg(feature = "pg15")]
 pub mod chunks;
 #[cfg(feature = "pg15")]
 pub mod events;

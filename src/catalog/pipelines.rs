@@ -14,7 +14,8 @@ const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, changes::oid::bigint AS changes, replaced::oid::bigint AS replaced,
         incoming::oid::bigint AS incoming, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
-        options, settings, app_id, state, state_reason, ledger_epoch
+        options, settings, app_id, state, state_reason, ledger_epoch,
+        (SELECT b.generation FROM millrace.backfill b WHERE b.pipeline_id = pipeline.id AND b.state = 'running') AS backfill
    FROM millrace.pipeline";
 
 fn unknown(name: &str) -> Error {

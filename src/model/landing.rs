@@ -33,6 +33,13 @@ pub struct Manifest {
     /// The version in the commit's txn action.
     pub seq: i64,
     pub files: Vec<Part>,
+    /// The backfill that landed them; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+}
+
+fn is_zero(generation: &u32) -> bool {
+    *generation == 0
 }
 
 /// Where in the raw layer the rows of a chunk are.

@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub state_reason: Option<String>,
     /// Counts the changes that people made to the ledger of files.
     pub ledger_epoch: i32,
+    /// The generation of the backfill that is running.
+    pub backfill: Option<i32>,
 }
 
 impl Pipeline {

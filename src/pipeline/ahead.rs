@@ -71,7 +71,11 @@ impl Ahead {
 
 /// Reads the files of a chunk, and writes what the raw layer, where there is one, is to hold of them.
 pub async fn prepare(plan: Plan, files: Vec<Planned>, table: Option<Table>) -> Result<Ready> {
-    let read = read::read(plan, files).await?;
+    ready(table, read::read(plan, files).await?).await
+}
+
+/// The same for what was read already.
+pub async fn ready(table: Option<Table>, read: Read) -> Result<Ready> {
     let (mut prepared, mut misfit) = (None, None);
     if let Some(table) = table.as_ref().filter(|_| read.records > 0) {
         match land::prepare(table, &read).await {

@@ -42,7 +42,8 @@ pub struct Discovery {
     most_files: Option<usize>,
 }
 
-enum Verdict {
+/// What the ledger says to a file that was listed.
+pub enum Verdict {
     Take(Planned),
     Done(LandingFile),
     NotNow,
@@ -196,7 +197,7 @@ impl Discovery {
     }
 }
 
-fn verdict(known: Option<&Known>, file: LandingFile) -> Verdict {
+pub fn verdict(known: Option<&Known>, file: LandingFile) -> Verdict {
     let whole = |file| Verdict::Take(Planned { file, from_byte: 0, records_done: 0 });
     let Some(known) = known else { return whole(file) };
     let same = known.etag == file.etag && known.size == file.size as i64;

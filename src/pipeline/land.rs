@@ -63,8 +63,15 @@ pub async fn prepare(table: &Table, read: &Read) -> Result<Prepared> {
 }
 
 /// Makes what was read and prepared one commit; gives its version.
-pub async fn land(table: &mut Table, pipeline: &Pipeline, read: &Read, prepared: Prepared, seq: i64) -> Result<u64> {
-    let manifest = Manifest { pipeline: pipeline.name.clone(), seq, files: read.parts.clone() };
+pub async fn land(
+    table: &mut Table,
+    pipeline: &Pipeline,
+    read: &Read,
+    prepared: Prepared,
+    seq: i64,
+    generation: u32,
+) -> Result<u64> {
+    let manifest = Manifest { pipeline: pipeline.name.clone(), seq, files: read.parts.clone(), generation };
     let manifest = serde_json::to_value(&manifest).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
     let mut info = Map::new();
     info.insert(MANIFEST_KEY.into(), manifest);

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::catalog::aggregates::Aggregate;
 use crate::catalog::keyed::OP;
-use crate::catalog::{chunks, events, expectations, files, held_back, layers, pipelines, staging};
+use crate::catalog::{backfills, chunks, events, expectations, files, held_back, layers, pipelines, staging};
 use crate::format::Format;
 use crate::model::expectation::Rules;
 use crate::model::landing::{Origin, Raw, Share, origins};
@@ -47,7 +47,17 @@ pub struct Landing {
     pub raw: Option<Raw>,
     /// How far a Delta source is read with these rows.
     pub source: Option<Offset>,
+    /// What brings these rows beside the source's own.
+    pub backfill: Option<Backfilled>,
     pub started: Instant,
+}
+
+/// Of rows that a backfill brings: its generation, and of a Delta source where they were read and how far it is then.
+#[derive(Debug, Clone, Default)]
+pub struct Backfilled {
+    pub generation: u32,
+    pub at: Option<Offset>,
+    pub next: Option<Offset>,
 }
 
 /// A sealed chunk.
@@ -185,7 +195,7 @@ fn record(
             filtered: left_out.filtered[i],
             derived: left_out.derived[i],
             done: p.done,
-            clean: pipeline.options.cleanup != Cleanup::None,
+            clean: pipeline.options.cleanup != Cleanup::None && landing.backfill.is_none(),
         })
         .collect();
     let files = by_path(files);
@@ -195,10 +205,18 @@ fn record(
     }
     if let Some(sealed) = sealed {
         let mut source = json!({ "raw_version": landing.raw.map(|raw| raw.version), "files": origins });
-        if let Some(at) = &landing.planned_on.source {
+        let at = match &landing.backfill {
+            Some(backfill) => backfill.at.as_ref(),
+            None => landing.planned_on.source.as_ref(),
+        };
+        let next = match &landing.backfill {
+            Some(backfill) => backfill.next.as_ref(),
+            None => landing.source.as_ref(),
+        };
+        if let Some(at) = at {
             source["delta"] = json!({
                 "version": at.version,
-                "to_version": landing.source.as_ref().map_or(at.version, |next| next.last_version(at)),
+                "to_version": next.map_or(at.version, |next| next.last_version(at)),
                 "snapshot": at.snapshot,
                 "generation": at.generation,
             });
@@ -209,7 +227,10 @@ fn record(
             rows: sealed.rows,
             rejects: sealed.rejects,
             dropped: sealed.dropped,
-            generation: landing.planned_on.source.as_ref().filter(|at| at.snapshot).map_or(0, |at| at.generation),
+            generation: match &landing.backfill {
+                Some(backfill) => backfill.generation,
+                None => at.filter(|at| at.snapshot).map_or(0, |at| at.generation),
+            },
             requeued: 0,
             duplicates: sealed.duplicates,
             filtered: sealed.filtered,
@@ -224,6 +245,10 @@ fn record(
     }
     for (file, error) in &landing.read.failed {
         record_failed(pipeline, file, error)?;
+    }
+    if let Some(backfill) = &landing.backfill {
+        let (chunks, rows) = sealed.map_or((0, 0), |s| (1, s.rows));
+        backfills::advance(pipeline.id, backfill.generation as i32, chunks, rows, backfill.next.as_ref())?;
     }
     if *next != landing.planned_on || sealed.is_some() {
         pipelines::advance(pipeline.id, next)?;
@@ -261,7 +286,9 @@ fn by_path(files: Vec<files::Loaded>) -> Vec<files::Loaded> {
 fn timings(landing: &Landing) -> serde_json::Value {
     let mut timings: serde_json::Map<String, serde_json::Value> =
         progress::spent().into_iter().map(|(phase, ms)| (phase.to_string(), json!(ms))).collect();
-    if let Some(oldest) = landing.read.modified.iter().flatten().min() {
+    // What a backfill brings is old by nature.
+    let oldest = landing.read.modified.iter().flatten().min().filter(|_| landing.backfill.is_none());
+    if let Some(oldest) = oldest {
         let lag = chrono::Utc::now().timestamp_micros().saturating_sub(*oldest);
         timings.insert("lag".into(), json!(lag.max(0) as f64 / 1_000.0));
     }

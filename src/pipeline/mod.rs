@@ -15,6 +15,7 @@ pub mod evolve;
 pub mod expect;
 pub mod files;
 pub mod gather;
+pub mod history;
 pub mod infer;
 pub mod judge;
 pub mod keyed;

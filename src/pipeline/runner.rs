@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::catalog::{events, pipelines};
 use crate::format::Format;
-use crate::lake::delta::Table;
+use crate::lake::delta::{Prepared, Table};
 use crate::lake::store::Credentials;
 use crate::model::landing::{Part, Raw, Share};
 use crate::model::location::Location;
@@ -22,7 +22,7 @@ use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
 use crate::pipeline::clean::Cleaner;
 use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
-use crate::pipeline::load::{Landing, Sealed, load};
+use crate::pipeline::load::{Backfilled, Landing, Sealed, load};
 use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
@@ -30,6 +30,8 @@ use crate::pipeline::source::Source;
 use crate::pipeline::{access, backfill, delta, evolve, files, land, retain, scope, throttle, transform};
 
 mod back;
+mod history;
+mod raw;
 
 use back::HeldBack;
 
@@ -69,6 +71,7 @@ pub struct Runner {
     retained: Option<Instant>,
     /// An aggregate that came late is not complete yet.
     filling: bool,
+    backfill: history::Backfilling,
 }
 
 /// How long between two looks at what retention may drop.
@@ -105,6 +108,7 @@ impl Runner {
             delta_ahead: None,
             retained: None,
             filling: false,
+            backfill: history::Backfilling::default(),
         }
     }
 
@@ -159,8 +163,18 @@ impl Runner {
         }
         progress::phase(Phase::Listing);
         progress::next_chunk();
-        match self.pull(pipeline, position) {
-            Ok(Tick::Idle) => self.conflicts = 0,
+        let pulled = match self.backfill_in_turn(pipeline, position)? {
+            Some(tick) => Ok(tick),
+            None => self.pull(pipeline, position),
+        };
+        match pulled {
+            Ok(Tick::Idle) => {
+                self.conflicts = 0;
+                if let Some(tick) = self.backfill(pipeline, position)? {
+                    self.publish(pipeline, Moment::Busy)?;
+                    return Ok(tick);
+                }
+            }
             Ok(tick) => {
                 self.conflicts = 0;
                 // A publication that fails is noted in the outbox; it never holds the next chunk back.
@@ -353,7 +367,8 @@ impl Runner {
         let expected = Position { head, source: Some(next.clone()), ..position.clone() };
         let manner = delta::Manner::of(pipeline, gucs::network_timeout());
         self.delta_ahead = delta::Ahead::start(pipeline, expected, &plan, source, delta_memory(), manner)?;
-        let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
+        let landing =
+            Landing { read, planned_on: position.clone(), raw: None, source: Some(next), backfill: None, started };
         Ok(match load(self.mode, pipeline, &plan.columns, &Format::Typed, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
             None => Tick::Worked,
@@ -391,18 +406,10 @@ impl Runner {
             return self.set_aside(pipeline, &read.parts, error);
         }
         if let Some(prepared) = prepared {
-            progress::phase(Phase::Landing);
-            let seq = position.land_seq + 1;
-            let mut table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
-            let definition = pipeline.clone();
-            let (table, back, version) = runtime::wait(async move {
-                let version = land::land(&mut table, &definition, &read, prepared, seq).await?;
-                Ok((table, read, version))
-            })?;
-            self.raw = Some(table);
-            read = back;
-            raw = Some(Raw { version: version as i64, seq, share: Share::Rest });
-            (next.raw_version, next.land_seq) = (version as i64, seq);
+            let landed;
+            (read, landed) = self.land(pipeline, position, read, prepared, 0)?;
+            raw = Some(landed);
+            (next.raw_version, next.land_seq) = (landed.version, landed.seq);
         }
         next.head += i64::from(read.records > 0);
         let following = self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?;
@@ -411,7 +418,7 @@ impl Runner {
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();
-        let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
+        let landing = Landing { read, planned_on: position.clone(), raw, source: None, backfill: None, started };
         match load(self.mode, pipeline, &plan.columns, &plan.files.format, landing) {
             Ok(sealed) => {
                 self.discovery.grow();
@@ -444,31 +451,6 @@ impl Runner {
             self.shown = shown;
         }
         Ok(())
-    }
-
-    fn refresh_raw(&mut self, raw: &str) -> Result<()> {
-        let table = self.raw.take();
-        let (url, credentials) = (raw.to_string(), self.shown[1].clone());
-        let limit = gucs::network_timeout();
-        let table = runtime::wait(async move {
-            let work = async {
-                match table {
-                    Some(mut table) => {
-                        table.refresh().await?;
-                        Ok(table)
-                    }
-                    None => open_raw(&url, &credentials).await,
-                }
-            };
-            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(slow("reading the raw layer's log")))
-        })?;
-        self.raw = Some(table);
-        Ok(())
-    }
-
-    fn pending_version(&self, position: &Position) -> Option<u64> {
-        let latest = self.raw.as_ref()?.version() as i64;
-        (latest > position.raw_version).then_some((position.raw_version + 1) as u64)
     }
 
     fn source(&mut self, pipeline: &Pipeline) -> Result<Source> {
@@ -519,15 +501,6 @@ fn first_of(bytes: u64) -> u64 {
 fn begin_reading(chunk: &[Planned]) {
     progress::phase(Phase::Reading);
     progress::plan(chunk.len(), chunk.iter().map(|f| f.file.size.saturating_sub(f.from_byte)).sum());
-}
-
-async fn open_raw(url: &str, credentials: &Credentials) -> Result<Table> {
-    let location = Location::parse(url)?;
-    Table::open(&location, credentials).await?.ok_or_else(|| {
-        Error::new(Code::Gap, "the raw layer is gone")
-            .detail(format!("Location {}.", location.display()))
-            .hint("Restore it, or drop the pipeline and create it anew.")
-    })
 }
 
 pub fn slow(what: &str) -> Error {

@@ -109,7 +109,7 @@ fn step(runner: &mut Runner, seen: &mut Option<Pipeline>) -> Result<Next> {
             Next::Again
         }
         Tick::Worked => Next::Again,
-        Tick::Idle | Tick::Held(_) => Next::Wait(runner.due_in().map_or(every, |due| every.min(due))),
+        Tick::Idle | Tick::Held(_) => Next::Wait(runner.rest(every)),
         Tick::Off(_) => Next::End,
     })
 }

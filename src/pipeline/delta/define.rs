@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::catalog::{events, pipelines};
+use crate::catalog::{backfills, events, pipelines};
 use crate::convert::identifier::folded;
 use crate::convert::infer::column_list;
 use crate::convert::typed::column_type;
@@ -178,7 +178,7 @@ pub fn resnapshot(name: &str, load_existing: bool) -> Result<()> {
     let pipeline = lock_own(name, "resnapshot")?;
     scope::catalog(|| {
         let position = pipelines::position(pipeline.id)?;
-        let generation = position.as_ref().and_then(|p| p.source.as_ref()).map_or(0, |at| at.generation + 1);
+        let generation = backfills::new_generation(pipeline.id)? as u32;
         let version = if load_existing { table.version() } else { table.version() + 1 };
         let mut offset = Offset { generation, ..Offset::new(table.id(), version, load_existing) };
         if load_existing && pipeline.options.on_change == OnChange::Apply {

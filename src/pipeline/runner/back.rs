@@ -14,12 +14,15 @@ use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
 use crate::pg::runtime;
 use crate::pg::transaction;
-use crate::pipeline::load::{self, Landing};
+use crate::pipeline::load::{self, Backfilled, Landing};
 use crate::pipeline::read::{Plan, Read};
 use crate::pipeline::{evolve, files, land, scope};
 
 /// How long what the ledger said of files held back is good for, whatever other processes do.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// What a version of the raw layer holds, the number of its landing, and the backfill that landed it.
+type Landed = (Read, i64, Option<Backfilled>);
 
 /// When to ask for files that are held back.
 #[derive(Default)]
@@ -72,7 +75,7 @@ impl Runner {
         started: Instant,
     ) -> Result<Tick> {
         let plan = self.plan(pipeline)?;
-        let Some((read, seq)) = self.read_back(pipeline, version, &plan)? else {
+        let Some((read, seq, backfill)) = self.read_back(pipeline, version, &plan)? else {
             return self.step_over(pipeline, position, version);
         };
         let version = version as i64;
@@ -88,7 +91,7 @@ impl Runner {
         }
         let parts = read.parts.clone();
         let raw = Some(Raw { version, seq, share });
-        let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
+        let landing = Landing { read, planned_on: position.clone(), raw, source: None, backfill, started };
         match load::load(self.mode, pipeline, &plan.columns, &plan.files.format, landing) {
             Ok(sealed) => {
                 self.apart = match share {
@@ -129,14 +132,14 @@ impl Runner {
         };
         let this = |part: &Part| part.path == file.path && part.etag == file.etag;
         let error = match found {
-            Ok(Some((read, seq))) if read.parts.iter().any(this) => {
+            Ok(Some((read, seq, backfill))) if read.parts.iter().any(this) => {
                 let place: Vec<usize> = (0..read.parts.len()).filter(|i| this(&read.parts[*i])).collect();
                 let read = only(read, &place);
                 if evolve::settle(self.mode, pipeline, &plan.columns, &read)? {
                     return Ok(Some(Tick::Worked));
                 }
                 let raw = Some(Raw { version: file.raw_version, seq, share: Share::HeldBack });
-                let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
+                let landing = Landing { read, planned_on: position.clone(), raw, source: None, backfill, started };
                 match load::load(self.mode, pipeline, &plan.columns, &plan.files.format, landing) {
                     Ok(sealed) => return Ok(Some(sealed.map_or(Tick::Worked, Tick::Sealed))),
                     Err(e) if !files::may_be_to_blame(&e) => return Err(e),
@@ -180,8 +183,8 @@ impl Runner {
         Ok(Tick::Worked)
     }
 
-    /// The records of a version of the raw layer, and the number of its landing; `None` where it is no landing of this pipeline.
-    fn read_back(&mut self, pipeline: &Pipeline, version: u64, plan: &Plan) -> Result<Option<(Read, i64)>> {
+    /// The records of a version of the raw layer, the number of its landing, and what landed it; `None` where it is no landing of this pipeline.
+    fn read_back(&mut self, pipeline: &Pipeline, version: u64, plan: &Plan) -> Result<Option<Landed>> {
         let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
         progress::phase(Phase::Reading);
         let (definition, plan) = (pipeline.clone(), plan.clone());
@@ -211,10 +214,11 @@ impl Runner {
     }
 }
 
-async fn landing_of(table: &Table, version: u64, pipeline: &Pipeline, plan: Plan) -> Result<Option<(Read, i64)>> {
+async fn landing_of(table: &Table, version: u64, pipeline: &Pipeline, plan: Plan) -> Result<Option<Landed>> {
     let Some(manifest) = land::manifest_of(table.commit_info(version).await?, pipeline)? else { return Ok(None) };
-    let seq = manifest.seq;
-    Ok(Some((land::read_back(table, version, manifest, plan).await?, seq)))
+    let (seq, generation) = (manifest.seq, manifest.generation);
+    let backfill = (generation > 0).then(|| Backfilled { generation, ..Backfilled::default() });
+    Ok(Some((land::read_back(table, version, manifest, plan).await?, seq, backfill)))
 }
 
 /// The records of some of the files, by their places.
