@@ -55,9 +55,10 @@ CREATE INDEX consumer_parent ON millrace.consumer (parent_id) WHERE parent_id IS
 CREATE INDEX consumer_pipeline ON millrace.consumer (pipeline_id);
 
 -- A row exists from the first lease of a chunk until some time after it is closed. No index names the state, so that the
--- changes of a delivery stay HOT: an ordered consumer finds its open delivery by the chunk that is next.
+-- changes of a delivery stay HOT: an ordered consumer finds its open delivery by the chunk that is next. A reference to the consumer would
+-- be looked up with each lease, whose consumer is locked anyway: a trigger takes the deliveries of a consumer that goes along.
 CREATE TABLE millrace.delivery (
-    consumer_id    integer NOT NULL REFERENCES millrace.consumer ON DELETE CASCADE,
+    consumer_id    integer NOT NULL,
     chunk_no       bigint NOT NULL,
     state          text NOT NULL CHECK (state IN ('leased', 'retry_wait', 'pending', 'acked', 'skipped', 'dead')),
     token          uuid NOT NULL,                -- of the last lease; kept after closing, so that a repeated ack is known again
@@ -84,6 +85,19 @@ CREATE TABLE millrace.delivery (
     generation     integer NOT NULL DEFAULT 0,   -- of the chunk; or, where a backfill hands it out again, of that
     PRIMARY KEY (consumer_id, chunk_no)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+CREATE FUNCTION millrace._forget_deliveries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM millrace.delivery d WHERE d.consumer_id = OLD.id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION millrace._forget_deliveries() IS 'Internal. Trigger: the deliveries of a consumer go with it.';
+REVOKE ALL ON FUNCTION millrace._forget_deliveries() FROM PUBLIC;
+CREATE TRIGGER forget_deliveries AFTER DELETE ON millrace.consumer FOR EACH ROW EXECUTE FUNCTION millrace._forget_deliveries();
 
 -- Parts of split chunks that are poison. A whole chunk that is poison is a delivery of state dead.
 CREATE TABLE millrace.dead_part (

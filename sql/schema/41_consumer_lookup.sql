@@ -105,7 +105,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM millrace._no_such_consumer(stream, consumer);
     END IF;
-    PERFORM millrace._may_consume(c);
+    PERFORM millrace._may_consume(c.pipeline_id, c.stream);
     -- Workers lock one slot and nothing else.
     IF c.mode = 'keyed' THEN
         PERFORM FROM millrace.consumer k WHERE k.parent_id = c.id ORDER BY k.id FOR UPDATE;

@@ -35,19 +35,19 @@ COMMENT ON FUNCTION millrace._refuse_stranger(integer, text) IS
     'Internal. Raises 42501 unless the session''s role, or the one it was set to, may consume the stream.';
 REVOKE ALL ON FUNCTION millrace._refuse_stranger(integer, text) FROM PUBLIC;
 
-CREATE FUNCTION millrace._may_consume(c millrace.consumer) RETURNS void
+CREATE FUNCTION millrace._may_consume(pipeline_id integer, stream text) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     -- What superusers are asked need not be looked up.
     IF NOT (pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none') THEN
-        PERFORM millrace._refuse_stranger(c.pipeline_id, c.stream);
+        PERFORM millrace._refuse_stranger(pipeline_id, stream);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION millrace._may_consume(millrace.consumer) IS
-    'Internal. Raises 42501 unless the caller may consume the consumer''s stream.';
-REVOKE ALL ON FUNCTION millrace._may_consume(millrace.consumer) FROM PUBLIC;
+COMMENT ON FUNCTION millrace._may_consume(integer, text) IS
+    'Internal. Raises 42501 unless the caller may consume the stream.';
+REVOKE ALL ON FUNCTION millrace._may_consume(integer, text) FROM PUBLIC;
 
 CREATE FUNCTION millrace._role_to_grant(stream text, role text, OUT pipeline_id integer, OUT grantee regrole)
 LANGUAGE plpgsql STABLE

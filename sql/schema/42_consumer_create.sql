@@ -109,7 +109,7 @@ BEGIN
     SELECT * INTO source FROM millrace._resolve_stream(stream);
     made.pipeline_id := source.pipeline_id;
     made.stream := stream;
-    PERFORM millrace._may_consume(made);
+    PERFORM millrace._may_consume(made.pipeline_id, made.stream);
     PERFORM millrace._refuse_null('consumer', consumer IS NULL);
     PERFORM millrace._refuse_null('start_at', start_at IS NULL);
     PERFORM millrace._refuse_null('mode', mode IS NULL);

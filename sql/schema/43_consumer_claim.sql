@@ -317,6 +317,21 @@ $$;
 COMMENT ON FUNCTION millrace._refuse_halted(millrace.consumer) IS 'Internal. Raises MR004.';
 REVOKE ALL ON FUNCTION millrace._refuse_halted(millrace.consumer) FROM PUBLIC;
 
+CREATE FUNCTION millrace._refuse_next_chunk(worker text, lease interval, wait interval) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF lease <= interval '0' THEN
+        PERFORM millrace._refuse_argument('lease', 'must be longer than nothing', 'Leave it out to use the consumer''s own.');
+    ELSIF pg_catalog.btrim(worker) = '' THEN
+        PERFORM millrace._refuse_argument('worker', 'must not be empty', 'Leave it out to be known by this session.');
+    END IF;
+    PERFORM millrace._refuse_argument('wait', 'must be between 0 and 1 minute', 'A statement that waits longer holds back vacuum; ask again instead.');
+END
+$$;
+COMMENT ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) IS 'Internal. Says which argument of next_chunk cannot be used.';
+REVOKE ALL ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) FROM PUBLIC;
+
 CREATE FUNCTION millrace.next_chunk(
     stream   text,
     consumer text,
@@ -328,34 +343,64 @@ CREATE FUNCTION millrace.next_chunk(
 LANGUAGE plpgsql SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
 DECLARE
-    give_up constant timestamptz := pg_catalog.clock_timestamp() + wait;
+    -- Each expression costs as much as a look into an index: what the usual way does not need is found out behind it.
+    session constant text := millrace._this_session();
+    give_up timestamptz;
     me      text;
-    session text;
     c       millrace.consumer;
     claim   record;
     d       millrace.delivery;
+    mine    integer;
+    replay  integer;
+    span    interval;
+    pipeline_id integer;
+    trusted boolean;
 BEGIN
-    IF lease <= interval '0' THEN
-        PERFORM millrace._refuse_argument('lease', 'must be longer than nothing', 'Leave it out to use the consumer''s own.');
+    IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
+        PERFORM millrace._refuse_next_chunk(worker, lease, wait);
     END IF;
-    IF wait < interval '0' OR wait > interval '1 minute' THEN
-        PERFORM millrace._refuse_argument('wait', 'must be between 0 and 1 minute', 'A statement that waits longer holds back vacuum; ask again instead.');
-    END IF;
-    IF pg_catalog.btrim(worker) = '' THEN
-        PERFORM millrace._refuse_argument('worker', 'must not be empty', 'Leave it out to be known by this session.');
-    END IF;
-    session := millrace._this_session();
-    me := coalesce(worker, session);
 
+    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs these two statements. The first locks
+    -- the consumer if there is something to lease; where it had to look at a newer row than its snapshot shows, that row is what has been
+    -- compared. The second looks again for a lease that somebody else has got since. Whatever is otherwise is found out below.
+    SELECT k.id, k.pipeline_id, k.epoch, k.replay_no, coalesce(next_chunk.lease, k.lease), n.chunk_no, n.row_count, n.sealed_at, n.generation, 1, false,
+           pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none'
+    INTO mine, pipeline_id, epoch, replay, span, chunk_no, row_count, sealed_at, generation, attempt, redelivered, trusted
+    FROM millrace.consumer k
+    JOIN millrace.chunk n ON n.pipeline_id = k.pipeline_id AND n.chunk_no = k.acked_through + 1
+    WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL
+      AND k.state = 'active' AND k.mode = 'ordered' AND k.layer <> 'rejects' AND k.redriven = 0 AND (k.until_chunk IS NULL OR n.chunk_no <= k.until_chunk)
+      AND n.row_count > 0 AND (k.backfills OR n.generation = 0)
+      -- OFFSET: a probe for each row, not a join, which a plan made while there were few deliveries would get wrong.
+      AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = n.chunk_no OFFSET 0)
+    FOR UPDATE OF k SKIP LOCKED;
+    IF FOUND THEN
+        IF NOT trusted THEN
+            PERFORM millrace._may_consume(pipeline_id, stream);
+        END IF;
+        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, lease, leased_at, lease_until, generation)
+        SELECT mine, chunk_no, 'leased', pg_catalog.gen_random_uuid(), coalesce(worker, session), session, epoch, 1, replay, span,
+               pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp() + span, generation
+        WHERE NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = mine AND u.chunk_no = next_chunk.chunk_no)
+        RETURNING n.token, n.lease_until INTO token, lease_until;
+        IF FOUND THEN
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END IF;
+
+    give_up := pg_catalog.clock_timestamp() + wait;
+    me := coalesce(worker, session);
     LOOP
         SELECT k.* INTO c FROM millrace.consumer k
         WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
         IF NOT FOUND THEN
             PERFORM millrace._no_such_consumer(stream, consumer);
         END IF;
-        PERFORM millrace._may_consume(c);
+        PERFORM millrace._may_consume(c.pipeline_id, c.stream);
         IF c.state = 'halted' THEN
             PERFORM millrace._refuse_halted(c);
         ELSIF c.state = 'expired' THEN
@@ -428,7 +473,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM millrace._no_such_consumer(stream, consumer);
     END IF;
-    PERFORM millrace._may_consume(c);
+    PERFORM millrace._may_consume(c.pipeline_id, c.stream);
     IF c.state = 'paused' THEN
         RETURN false;
     END IF;

@@ -31,7 +31,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM millrace._no_such_consumer(stream, consumer);
     END IF;
-    PERFORM millrace._may_consume(c);
+    PERFORM millrace._may_consume(c.pipeline_id, c.stream);
     SELECT u.* INTO d FROM millrace._cursors(c) k JOIN millrace.delivery u ON u.consumer_id = k.id AND u.chunk_no = delivery_part.chunk_no
     WHERE u.state = 'leased' AND (u.token = delivery_part.token OR u.session = me);
     IF NOT FOUND THEN
