@@ -5,6 +5,7 @@
 //! BENCH_DIR (a directory that the server may read and write, and we too). BENCH_FILES (60) files of 10,000 rows, BENCH_RUNS (5),
 //! BENCH_ONLY (a part of a workload's name) set the size.
 
+mod consumers;
 mod data;
 mod idle;
 mod latency;
@@ -27,9 +28,11 @@ fn main() {
             report.add(measure::run(&mut place, &workload));
         }
     }
-    for (name, measure) in
-        [("latency", latency::measure as fn(&mut Place) -> Vec<report::Line>), ("idle", idle::measure)]
-    {
+    for (name, measure) in [
+        ("consumers", consumers::measure as fn(&mut Place) -> Vec<report::Line>),
+        ("latency", latency::measure),
+        ("idle", idle::measure),
+    ] {
         if name.contains(&only) {
             measure(&mut place).into_iter().for_each(|line| report.add(line));
         }

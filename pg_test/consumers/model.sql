@@ -5,9 +5,20 @@
 SELECT (random() * 1000000)::int AS seed \gset
 \endif
 \echo model: seed :seed, steps :steps
-SELECT mill_test.make_pipeline('model');
-SELECT millrace.create_consumer('model', 'ordered', max_attempts => 3), millrace.create_consumer('model', 'pool', mode => 'pool', max_in_flight => 4, max_attempts => 3),
-       millrace.create_consumer('model.rejects', 'pool', mode => 'pool', max_in_flight => 7, max_attempts => 1000000);
+-- A stream that is new, with its consumers: every few thousand steps, for looking all of a long history over would cost more than the walk.
+CREATE FUNCTION mill_test.fresh() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM millrace.pipeline p WHERE p.name = 'model') THEN
+        PERFORM mill_test.forget('model');
+        DELETE FROM mill_test.held;
+        DELETE FROM mill_test.old_token;
+    END IF;
+    PERFORM mill_test.make_pipeline('model');
+    PERFORM millrace.create_consumer('model', 'ordered', max_attempts => 3);
+    PERFORM millrace.create_consumer('model', 'pool', mode => 'pool', max_in_flight => 4, max_attempts => 3);
+    PERFORM millrace.create_consumer('model.rejects', 'pool', mode => 'pool', max_in_flight => 7, max_attempts => 1000000);
+END
+$$;
 
 -- state: leased (late: its lease has run out), open (given back, failed or redriven), closed. turn: counts seeks and redrives; acks within it.
 CREATE TABLE mill_test.held (
@@ -155,6 +166,9 @@ BEGIN
             ASSERT target.mode = 'ordered' OR (SELECT count(*) = (SELECT count(*) FROM mill_test.held x WHERE (x.stream, x.consumer, x.state) = (target.stream, target.consumer, 'leased'))
                    FROM millrace.delivery d WHERE d.consumer_id = target.id AND d.state = 'leased'), 'as many out as the model has';
         END IF;
+        IF step % 2500 = 0 THEN
+            PERFORM mill_test.fresh();
+        END IF;
         IF step % 500 = 0 THEN
             COMMIT;
         END IF;
@@ -163,5 +177,6 @@ BEGIN
         counts[1], counts[2], counts[3], counts[4], counts[5], counts[6], counts[7], counts[8];
 END
 $$;
+SELECT mill_test.fresh();
 SELECT setseed(:seed / 1000000.0);
 CALL mill_test.walk(:steps);

@@ -61,3 +61,38 @@ fn each_example_runs_and_its_aggregates_equal_their_queries() {
     assert!(session.number("SELECT count(*) FROM staging.conversion WHERE purchases > 0") > 0);
     assert!(session.number("SELECT count(*) FROM staging.per_minute") > 0);
 }
+
+#[test]
+fn the_pool_of_workers_bills_each_chunk_once_and_stops_when_asked_to() {
+    let server = Server::shared(Preload::Yes);
+    let mut session = server.create_database("example_pool");
+    let landing = server.create_dir("example_pool");
+    session.execute(&format!(
+        "SELECT millrace.simulate('transactions', '{0}', rows_per_file => 50, files => 12, seed => 3);
+         SELECT millrace.create_pipeline('transactions', source => '{0}/*.csv', columns => 'customer text, amount numeric(12,2)',
+             staging => 'staging.transactions', options => '{{\"max_files_per_chunk\": 1}}', every => NULL);
+         SELECT millrace.create_consumer('transactions', 'billing', mode => 'pool', max_in_flight => 4);
+         CREATE TABLE billed (chunk_no bigint, customer text, amount numeric)",
+        url(&landing)
+    ));
+    let job = crate::pool::Job {
+        conninfo: server.conninfo("example_pool"),
+        stream: "transactions".into(),
+        consumer: "billing".into(),
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let workers = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(crate::pool::run(job, 4, stopped)).unwrap()
+    });
+    session.execute("CALL millrace.run('transactions')");
+    crate::server::wait_until("all chunks are billed", std::time::Duration::from_secs(60), || {
+        session.number("SELECT lag_chunks FROM millrace.consumers") == 0
+    });
+    stop.send_replace(true);
+    assert_eq!(workers.join().unwrap(), 12);
+    assert_eq!(
+        session.value("SELECT (SELECT sum(amount) FROM billed) = (SELECT sum(amount) FROM staging.transactions)"),
+        "t"
+    );
+}

@@ -43,6 +43,9 @@ mod look;
 mod model;
 mod on_azurite;
 mod outsider;
+#[allow(dead_code)]
+#[path = "../../examples/rust/pool.rs"]
+mod pool;
 mod property;
 mod python;
 mod requeue;

@@ -150,6 +150,11 @@ impl Server {
         Ok(Session::new(client))
     }
 
+    /// For clients of other kinds.
+    pub fn conninfo(&self, database: &str) -> String {
+        format!("host={} port={PORT} user=postgres dbname={database}", self.dir.join("socket").display())
+    }
+
     pub fn session(&self, database: &str) -> Session {
         self.try_session(database).unwrap_or_else(|e| panic!("can't connect to {database}: {e}\n{}", self.log_tail()))
     }
