@@ -1,7 +1,7 @@
 //! Consumers over real sessions: order, leases, takeover, stale tokens, failures and their return.
 
 use crate::lake::{self, Lake, Storage};
-use crate::server::{Preload, Server, wait_until};
+use crate::server::{Preload, Server, land, url, wait_until};
 use crate::sql::{Session, quote};
 use std::sync::Arc;
 use std::time::Duration;
