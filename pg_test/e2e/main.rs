@@ -9,6 +9,7 @@
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;
+mod any_file;
 mod azure;
 #[path = "../azurite/mod.rs"]
 mod azurite;
@@ -22,6 +23,8 @@ mod delta;
 mod delta_history;
 mod direct;
 mod discovery;
+mod duplicates;
+mod evolving;
 mod examples;
 mod expectations;
 mod faults;

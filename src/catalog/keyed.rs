@@ -171,11 +171,11 @@ pub fn shape(staging: Oid) -> Result<Vec<Shape>> {
     Ok(columns)
 }
 
-fn list<'a>(columns: impl Iterator<Item = &'a Shape>, each: impl Fn(&str) -> String) -> String {
+pub(super) fn list<'a>(columns: impl Iterator<Item = &'a Shape>, each: impl Fn(&str) -> String) -> String {
     columns.map(|c| each(&spi::ident(&c.name))).collect::<Vec<_>>().join(", ")
 }
 
-fn named<'a>(columns: &'a [Shape], names: &'a [String]) -> impl Iterator<Item = &'a Shape> {
+pub(super) fn named<'a>(columns: &'a [Shape], names: &'a [String]) -> impl Iterator<Item = &'a Shape> {
     names.iter().filter_map(|name| columns.iter().find(|c| &c.name == name))
 }
 

@@ -8,6 +8,8 @@ pub mod aggregates;
 #[cfg(feature = "pg15")]
 pub mod chunks;
 #[cfg(feature = "pg15")]
+pub mod dedup;
+#[cfg(feature = "pg15")]
 pub mod events;
 #[cfg(feature = "pg15")]
 pub mod expectations;

@@ -1,5 +1,7 @@
 //! Definitions and positions of pipelines.
 
+use std::collections::BTreeMap;
+
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use serde_json::Value;
@@ -133,6 +135,32 @@ pub fn set_keyed(id: i32, changes: Oid, replaced: Oid, incoming: Oid) -> Result<
     spi::execute(
         "UPDATE millrace.pipeline SET changes = $2::regclass, replaced = $3::regclass, incoming = $4::regclass WHERE id = $1",
         vec![id.into(), changes.into(), replaced.into(), incoming.into()],
+    )?;
+    Ok(())
+}
+
+/// The types that the columns of a typed source had when they were last seen.
+pub fn source_types(id: i32) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Known {
+        types: Option<BTreeMap<String, String>>,
+    }
+    let found: Vec<Known> =
+        spi::read("SELECT source_types AS types FROM millrace.pipeline WHERE id = $1", vec![id.into()])?;
+    Ok(found.into_iter().next().and_then(|known| known.types).unwrap_or_default())
+}
+
+pub fn set_source_types(id: i32, types: &BTreeMap<String, String>) -> Result<()> {
+    let types = serde_json::to_value(types).unwrap_or_default().to_string();
+    spi::execute("UPDATE millrace.pipeline SET source_types = $2::jsonb WHERE id = $1", vec![id.into(), types.into()])?;
+    Ok(())
+}
+
+/// Notes where rows of a pipeline wait to be compared with those of earlier chunks.
+pub fn set_incoming(id: i32, incoming: Option<Oid>) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET incoming = NULLIF($2, 0::pg_catalog.oid)::regclass WHERE id = $1",
+        vec![id.into(), incoming.unwrap_or(Oid::INVALID).into()],
     )?;
     Ok(())
 }

@@ -32,6 +32,17 @@ pub enum OnReplaced {
     Fail,
 }
 
+/// What makes a landing file one that was loaded already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// Its path, with its etag and size.
+    #[default]
+    Path,
+    /// Or that its bytes are those of another.
+    Content,
+}
+
 /// What a version of a Delta source means that changed or deleted rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -106,6 +117,8 @@ pub struct Options {
     /// Delta: what a version means that changed or deleted rows.
     pub on_change: OnChange,
     pub on_replaced: OnReplaced,
+    /// What makes two files the same: their names, or also what is in them.
+    pub identity: Identity,
     pub cleanup: Cleanup,
     /// Where `cleanup` moves files to.
     pub archive: Option<String>,
@@ -138,6 +151,12 @@ pub struct Options {
     pub on_conflict: Option<OnConflict>,
     /// A condition in SQL; a row that meets it takes its key away.
     pub delete_when: Option<String>,
+    /// Columns that tell the rows of an append pipeline apart: of rows with one key that come within `dedup_window` the first is loaded.
+    #[serde(deserialize_with = "keyed::names")]
+    pub dedup_key: Vec<String>,
+    /// How far back is looked for a row with the same `dedup_key`.
+    #[serde(with = "duration::optional")]
+    pub dedup_window: Option<Duration>,
     /// A SELECT over the records of a chunk, which it calls `input`: what it makes is what is loaded.
     pub transform: Option<String>,
     /// How often a file that can't be read is tried before it is `dead`.
@@ -149,6 +168,8 @@ pub struct Options {
     pub retention: Option<Keep>,
     /// What is kept for consumers that fall behind, at most. `None`: four times `retention`.
     pub max_retention: Option<Keep>,
+    /// What is kept of the rejects; older ones are dropped once no consumer of theirs needs them. `None`: as `retention` says.
+    pub rejects_retention: Option<Keep>,
     /// Chunks a partition holds: what retention drops at once. `None`: by `retention`.
     pub chunks_per_partition: Option<u32>,
     /// Loading is held back while the slowest consumer that counts is further behind.
@@ -188,6 +209,7 @@ impl Default for Options {
             start_timestamp: None,
             on_change: OnChange::Fail,
             on_replaced: OnReplaced::Ignore,
+            identity: Identity::Path,
             cleanup: Cleanup::None,
             archive: None,
             order: Order::Path,
@@ -205,11 +227,14 @@ impl Default for Options {
             order_by: vec![],
             on_conflict: None,
             delete_when: None,
+            dedup_key: vec![],
+            dedup_window: None,
             transform: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
             retention: None,
             max_retention: None,
+            rejects_retention: None,
             chunks_per_partition: None,
             max_lag_chunks: None,
             max_lag_bytes: None,
@@ -248,13 +273,14 @@ impl Options {
     /// Chunks a partition of the staging table holds: wide enough that years of a chunk a second stay within some thousand partitions,
     /// narrow enough that retention keeps little more than it is asked to.
     pub fn partition_chunks(&self) -> i64 {
-        let by_retention = match self.retention {
+        let by = |keep: Option<Keep>| match keep {
             None => 10_000,
             Some(Keep::Age(_)) => 1_000,
             Some(Keep::Chunks(n)) => n / 4,
             Some(Keep::Bytes(n)) => n / self.max_bytes_per_chunk / 4,
         };
-        self.chunks_per_partition.map_or(by_retention, u64::from).clamp(1, 10_000) as i64
+        self.chunks_per_partition.map_or(by(self.retention).min(by(self.rejects_retention)), u64::from).clamp(1, 10_000)
+            as i64
     }
 
     /// How long consumers that fall behind are waited for.
@@ -322,6 +348,7 @@ impl Options {
         }
         self.check_key()?;
         publishing::check_checkpoint_every(self.checkpoint_every)?;
+        self.check_dedup()?;
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
@@ -346,6 +373,26 @@ impl Options {
     /// Which of two rows with one key stays.
     pub fn conflict(&self) -> OnConflict {
         self.on_conflict.unwrap_or(OnConflict::Newest)
+    }
+
+    fn check_dedup(&self) -> Result<()> {
+        let (key, window) = (!self.dedup_key.is_empty(), self.dedup_window.is_some());
+        if key != window {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "options \"dedup_key\" and \"dedup_window\" need each other",
+            )
+            .detail("The key tells rows apart, the window says how far back is looked for one that came before.")
+            .hint(r#"Write {"dedup_key": ["id"], "dedup_window": "7 days"}."#));
+        }
+        if key && !self.primary_key.is_empty() {
+            return Err(Error::new(Code::InvalidParameter, "option \"dedup_key\" has no meaning with \"primary_key\"")
+                .detail(
+                    "Rows of a keyed pipeline replace each other, or with \"on_conflict\": \"ignore\" the first stays.",
+                )
+                .hint("Leave dedup_key and dedup_window out."));
+        }
+        Ok(())
     }
 
     fn check_key(&self) -> Result<()> {

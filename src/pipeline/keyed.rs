@@ -47,6 +47,7 @@ pub fn resolve(option: &str, wanted: &[String], columns: &[String]) -> Result<Ve
 pub fn settle(options: &mut Options, columns: &[String]) -> Result<()> {
     options.primary_key = resolve("primary_key", &options.primary_key, columns)?;
     options.order_by = resolve("order_by", &options.order_by, columns)?;
+    options.dedup_key = resolve("dedup_key", &options.dedup_key, columns)?;
     Ok(())
 }
 

@@ -34,7 +34,7 @@ use crate::pipeline::keyed::{self, Keyed, Manner};
 use crate::pipeline::read::Read;
 use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
-use crate::pipeline::{scope, transform};
+use crate::pipeline::{dedup, scope, transform};
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -289,7 +289,11 @@ pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, 
 /// Where the rows of a chunk went.
 enum Into {
     /// Into the staging table, or the partition of it that this is.
-    Appended(Relation),
+    Appended {
+        target: Relation,
+        /// By part of the chunk, those that had not come before, where that is asked.
+        fresh: Option<Vec<i64>>,
+    },
     Merged {
         keyed: Box<Keyed>,
         changes: Vec<i64>,
@@ -336,8 +340,12 @@ impl Inserted {
                 good[i] = rows;
             }
         }
-        if let Into::Merged { changes, .. } = &self.into {
-            out.duplicates = good.iter().zip(changes).map(|(good, changes)| good - changes).collect();
+        let stayed = match &self.into {
+            Into::Merged { changes, .. } => Some(changes),
+            Into::Appended { fresh, .. } => fresh.as_ref(),
+        };
+        if let Some(stayed) = stayed {
+            out.duplicates = good.iter().zip(stayed).map(|(good, stayed)| good - stayed).collect();
         }
         out
     }
@@ -345,7 +353,7 @@ impl Inserted {
     /// Merges the chunk into aggregates.
     pub fn merge_into(&self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
         match &self.into {
-            Into::Appended(target) => aggregates::merge(kept, &Chunk::Appended(target), chunk_no),
+            Into::Appended { target, .. } => aggregates::merge(kept, &Chunk::Appended(target), chunk_no),
             Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), chunk_no),
         }
     }
@@ -363,9 +371,11 @@ pub fn insert(
 ) -> Result<Inserted> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
     let keyed = keyed::of(pipeline, chunk_no)?;
-    let target = match &keyed {
-        Some(keyed) => keyed.incoming().clone(),
-        None => staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?,
+    let compared = dedup::incoming(pipeline)?;
+    let target = match (&keyed, &compared) {
+        (Some(keyed), _) => keyed.incoming().clone(),
+        (None, Some(incoming)) => incoming.clone(),
+        (None, None) => staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?,
     };
     let with_op = read.pieces.iter().any(|piece| piece.ops.is_some());
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
@@ -433,9 +443,18 @@ pub fn insert(
         crate::catalog::keyed::empty(input)?;
         made = Some(outcome.made);
     }
-    let into = match keyed {
-        None => Into::Appended(target),
-        Some(keyed) => {
+    let into = match (keyed, compared) {
+        (None, None) => Into::Appended { target, fresh: None },
+        (None, Some(incoming)) => {
+            let target = staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?;
+            let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
+            let outcome = dedup::merge(pipeline, (&incoming, &target), &first_rows, read.records as i64, chunk_no)?;
+            for refused in outcome.refused {
+                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+            }
+            Into::Appended { target, fresh: Some(outcome.fresh) }
+        }
+        (Some(keyed), _) => {
             let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
             let outcome = keyed.merge(
                 chunk_no,

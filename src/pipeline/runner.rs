@@ -13,6 +13,7 @@ use crate::lake::store::Credentials;
 use crate::model::landing::Part;
 use crate::model::location::Location;
 use crate::model::offset::Offset;
+use crate::model::options::Identity;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
@@ -27,7 +28,7 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, evolve, files, land, retain, scope, throttle, transform};
+use crate::pipeline::{access, delta, evolve, files, identity, land, retain, scope, throttle, transform};
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +256,10 @@ impl Runner {
         if chunk.is_empty() {
             return Ok(Tick::Idle);
         }
+        let chunk = identity::sift(self.mode, pipeline, &source, chunk)?;
+        if chunk.is_empty() {
+            return Ok(Tick::Worked);
+        }
         let plan = self.plan(pipeline)?;
         begin_reading(&chunk);
         let first = Plan { max_bytes: first_of(plan.max_bytes), ..plan.clone() };
@@ -387,7 +392,11 @@ impl Runner {
             (next.raw_version, next.land_seq) = (version as i64, seq);
         }
         next.head += i64::from(read.records > 0);
-        let following = self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?;
+        // Whether a file is the duplicate of one that is on its way is known when that has come.
+        let following = match pipeline.options.identity {
+            Identity::Path => self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?,
+            Identity::Content => left_over(chunk, &read),
+        };
         if !following.is_empty() {
             self.ahead = Some(Ahead::start(pipeline, next, &plan, following, self.raw.take())?);
         }

@@ -22,6 +22,7 @@ const OF_FILES: &[&str] = &[
     "settle",
     "max_files_per_chunk",
     "on_replaced",
+    "identity",
     "cleanup",
     "archive",
     "order",
