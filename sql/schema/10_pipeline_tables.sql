@@ -22,6 +22,7 @@ CREATE TABLE millrace.pipeline (
     changes        regclass,                     -- of a keyed pipeline (option primary_key): each chunk's changes,
     replaced       regclass,                     -- the old images of the rows that they updated,
     incoming       regclass,                     -- and where a chunk's rows wait to be merged, also of one with a dedup_key; empty between chunks
+    deleted        regclass,                     -- of a keyed pipeline with order_by and delete_when: keys that were taken away, and when by order_by
     input          regclass,                     -- of a pipeline with a transform: where a chunk's records wait for it; empty between chunks
     source_types   jsonb,                        -- of a typed source: the types that its columns had when they were last seen
     transform      jsonb                         -- model::transform::Transform: the SELECT with its names qualified, and the columns that it makes

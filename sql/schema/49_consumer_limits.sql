@@ -188,6 +188,9 @@ BEGIN
         EXIT WHEN millrace._is_past(kind, amount, k, head) IS NOT TRUE;
         due := last;
     END LOOP;
+    IF due IS NULL THEN
+        RETURN NULL;
+    END IF;
     FOR c IN SELECT n.* FROM millrace.consumer n
              WHERE n.pipeline_id = head.pipeline_id AND n.layer = 'rejects' AND n.mode <> 'keyed' AND n.state NOT IN ('dropped', 'expired') LOOP
         due := least(due, millrace._done_through(c, head.chunk_no),

@@ -15,7 +15,7 @@ use crate::pg::spi;
 const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, changes::oid::bigint AS changes, replaced::oid::bigint AS replaced,
-        incoming::oid::bigint AS incoming, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
+        incoming::oid::bigint AS incoming, deleted::oid::bigint AS deleted, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
         options, settings, app_id, state, state_reason, ledger_epoch
    FROM millrace.pipeline";
 
@@ -136,6 +136,11 @@ pub fn set_keyed(id: i32, changes: Oid, replaced: Oid, incoming: Oid) -> Result<
         "UPDATE millrace.pipeline SET changes = $2::regclass, replaced = $3::regclass, incoming = $4::regclass WHERE id = $1",
         vec![id.into(), changes.into(), replaced.into(), incoming.into()],
     )?;
+    Ok(())
+}
+
+pub fn set_deleted(id: i32, deleted: Oid) -> Result<()> {
+    spi::execute("UPDATE millrace.pipeline SET deleted = $2::regclass WHERE id = $1", vec![id.into(), deleted.into()])?;
     Ok(())
 }
 

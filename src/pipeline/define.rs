@@ -149,6 +149,9 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         }
         if let Some(beside) = beside {
             pipelines::set_keyed(id, beside.changes, beside.replaced, beside.incoming)?;
+            if let Some(deleted) = beside.deleted {
+                pipelines::set_deleted(id, deleted)?;
+            }
         }
         if let Some(location) = wanted.semi_processed {
             layers::insert(id, layers::SEMI_PROCESSED, location, 0, &LayerOptions::default())?;
@@ -374,6 +377,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             check_rescue(&pipeline, &options)?;
             transform::check_options(&options)?;
             dedup::change(&pipeline, &options)?;
+            keyed::change(&pipeline, &options)?;
             if options.transform != pipeline.options.transform {
                 transform::change(&pipeline, options.transform.as_deref())?;
             }
@@ -498,7 +502,8 @@ pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
             aggregates::drop(&pipeline, &aggregate.name)?;
         }
         let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
-        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming, pipeline.input].into_iter().flatten();
+        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming, pipeline.deleted, pipeline.input];
+        let beside = beside.into_iter().flatten();
         for table in beside.chain([pipeline.staging, pipeline.rejects]) {
             if let Some(table) = relation::by_oid(Oid::from(table))? {
                 spi::execute_once(&format!("DROP TABLE {}", table.qualified()))?;

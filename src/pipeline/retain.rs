@@ -8,7 +8,7 @@ use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use crate::catalog::staging::{self, Partition};
-use crate::catalog::{events, limits, pipelines};
+use crate::catalog::{events, keyed, limits, pipelines};
 use crate::model::pipeline::Pipeline;
 use crate::model::retention::Keep;
 use crate::model::{Code, Result};
@@ -49,6 +49,10 @@ pub fn retain(mode: Mode, pipeline: &Pipeline) -> Result<Option<i64>> {
                 for partition in staging::partitions(table)?.iter().filter(|p| p.next - 1 <= through) {
                     dropped += u64::from(drop_partition(table, partition, &pinned)?);
                 }
+            }
+            if let Some(deleted) = pipeline.deleted.filter(|_| dropped > 0) {
+                let deleted = relation::by_oid(Oid::from(deleted))?;
+                deleted.map_or(Ok(()), |deleted| keyed::forget_deleted(&deleted, through))?;
             }
             Ok(())
         })?;

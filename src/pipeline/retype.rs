@@ -286,7 +286,14 @@ fn widen(pipeline: &Pipeline, wider: &Wider) -> Result<()> {
         Some(input) => vec![input],
         None => beside.into_iter().flatten().chain([pipeline.staging]).collect(),
     };
-    for table in tables {
+    let graves: Option<bool> = match pipeline.deleted {
+        Some(deleted) => spi::value(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped)",
+            vec![Oid::from(deleted).into(), wider.name.as_str().into()],
+        )?,
+        None => None,
+    };
+    for table in tables.into_iter().chain(pipeline.deleted.filter(|_| graves == Some(true))) {
         let table = relation::by_oid(Oid::from(table))?.ok_or_else(|| {
             Error::new(Code::WrongState, "a table of the pipeline is gone").hint("Restore it, or drop the pipeline.")
         })?;
