@@ -212,3 +212,52 @@ fn every_record_of_any_file_is_loaded_rejected_or_dropped_and_loads_once_its_col
         accounted(&mut session, &pipeline, seed);
     }
 }
+
+#[test]
+fn reasons_are_those_that_postgres_itself_gives() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("any_reasons");
+    session.execute(
+        "CREATE SCHEMA staging;
+         CREATE FUNCTION said(text, text) RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE result text;
+         BEGIN
+             EXECUTE format('SELECT %L::%s::text', $1, $2) INTO result;
+             RETURN NULL;
+         EXCEPTION WHEN OTHERS THEN
+             RETURN SQLSTATE || ' ' || SQLERRM;
+         END $$",
+    );
+    let words = [
+        "abc",
+        "maybe",
+        "xyz1",
+        "someday",
+        "march",
+        "12x",
+        "99999999999x",
+        "-x",
+        "zulu",
+        "allballs",
+        "est",
+        "true1",
+        "g0",
+    ];
+    for (i, type_name) in TYPES.iter().filter(|t| !t.contains('(') && **t != "text").enumerate() {
+        let landing = server.create_dir(&format!("any_reasons_{i}"));
+        let values = VALUES.iter().chain(&words).filter(|v| !v.is_empty());
+        let lines: String = values.map(|v| format!("\"{}\"\n", v.replace('"', "\"\""))).collect();
+        land(&landing, "1.csv", format!("c\n{lines}").as_bytes());
+        session.execute(&format!(
+            "SELECT millrace.create_pipeline('r{i}', source => '{}/*.csv', columns => 'c {type_name}', staging => 'staging.r{i}', every => NULL)",
+            url(&landing)
+        ));
+        session.execute(&format!("CALL millrace.run('r{i}')"));
+        let differing = session.lines(&format!(
+            "SELECT raw, reasons -> 0 ->> 'sqlstate', reasons -> 0 ->> 'message', said(reasons -> 0 ->> 'value', '{type_name}')
+               FROM staging.r{i}_rejects
+              WHERE (reasons -> 0 ->> 'sqlstate') || ' ' || (reasons -> 0 ->> 'message') IS DISTINCT FROM said(reasons -> 0 ->> 'value', '{type_name}')"
+        ));
+        assert!(differing.is_empty(), "{type_name}: {differing:#?}");
+    }
+}

@@ -150,7 +150,7 @@ fn a_fix_may_look_at_the_record_as_it_landed_when_it_never_was_a_row() {
     );
     assert_eq!(
         case.session.lines("SELECT kind FROM staging.p WHERE _chunk_no = 3 ORDER BY _row_no"),
-        ["too,few", "3,b\u{fc},7", "4,c ,8", "\"5,open "].map(str::to_string).to_vec()
+        ["too,few", "3,b\u{fc},7", "4,c ,8", "\"5,open"].map(str::to_string).to_vec()
     );
     retail::assert_verified(&mut case.session, "p");
 }

@@ -303,7 +303,7 @@ fn seal(
             requeued: loaded,
             bytes: again.bytes as i64,
             duration_ms: started.elapsed().as_millis() as i64,
-            source: &json!({ "files": [], "requeued": loaded }),
+            source: &json!({ "files": [], "requeued": loaded, "from": runs(tried, places) }),
             timings: &json!({}),
         })?;
         expectations::record(pipeline.id, chunk_no, &inserted.verdict.outcomes(&rules))?;
@@ -312,6 +312,20 @@ fn seal(
         pipelines::advance(pipeline.id, &position)
     })?;
     Ok(loaded)
+}
+
+/// Where the rows of the chunk had been rejects, for `millrace.lineage`: runs of [row, chunk and row of the reject, rows].
+fn runs(tried: &[Tried], places: &[usize]) -> Vec<[i64; 4]> {
+    let mut runs: Vec<[i64; 4]> = Vec::new();
+    for (row_no, kept) in (1..).zip(places.iter().map(|place| &tried[*place].kept)) {
+        match runs.last_mut() {
+            Some([_, chunk_no, first, rows]) if *chunk_no == kept.chunk_no && *first + *rows == kept.row_no => {
+                *rows += 1
+            }
+            _ => runs.push([row_no, kept.chunk_no, kept.row_no, 1]),
+        }
+    }
+    runs
 }
 
 fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {

@@ -18,6 +18,7 @@ use crate::pg::settings::{self, Scope};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{relation, spi};
 use crate::pipeline::columns::{Match, StagingColumn};
+use crate::pipeline::delta::NO_FILE;
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::scope;
 
@@ -82,6 +83,10 @@ fn by_type(
             continue;
         }
         seen = Some(&piece.matched);
+        if file_of(piece, read) == NO_FILE {
+            // Rows of staging itself, as text.
+            continue;
+        }
         for (t, target) in piece.matched.targets.iter().enumerate() {
             let schema = piece.batch.fields.schema_ref();
             let field = piece.matched.mapping[t].and_then(|source| schema.fields().get(source));
