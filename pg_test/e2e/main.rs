@@ -6,6 +6,7 @@
 //! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data or Python says "skipped" and
 //! passes; Azurite must be there.
 
+mod aggregate_counting;
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;
@@ -21,6 +22,7 @@ mod consumers;
 mod copier;
 mod delta;
 mod delta_history;
+mod delta_made;
 mod direct;
 mod discovery;
 mod duplicates;

@@ -5,6 +5,7 @@
 //! alone, so a session can prepare it once. Groups and distinct values are found by a hash of theirs, so that
 //! a key may be NULL and as long as a value can be.
 
+mod counted;
 mod distinct;
 mod keys;
 mod merge;
@@ -12,6 +13,7 @@ mod merge;
 use crate::model::aggregate::{Compare, GROUPED, PartialKind, Plan, Reading};
 use crate::model::{Code, Error, Result};
 
+pub use counted::is_countable;
 use keys::{column_definition, hash, key_columns, list};
 pub use merge::{Source, merge_statement};
 

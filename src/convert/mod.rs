@@ -7,6 +7,7 @@ mod batch;
 mod boolean;
 mod bytea;
 mod datetime;
+pub mod exact;
 mod float;
 pub mod identifier;
 pub mod infer;

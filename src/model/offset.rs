@@ -57,6 +57,12 @@ impl Offset {
         }
     }
 
+    /// The last version that rows between `from` and here are of.
+    pub fn last_version(&self, from: &Offset) -> u64 {
+        let begun = self.snapshot || self.files > 0 || self.row > 0;
+        if begun { self.version } else { self.version.saturating_sub(1).max(from.version) }
+    }
+
     /// A column that has another name now goes on filling the column of staging that it filled. Both lists hold the columns' names in
     /// files with their names.
     pub fn note_renamed(&mut self, before: &[(String, String)], now: &[(String, String)]) {
@@ -80,6 +86,16 @@ mod tests {
         let next = at.next_version("u");
         assert_eq!((next.version, next.snapshot, next.files, next.row, next.records), (5, false, 0, 0, 0));
         assert_eq!((next.generation, next.table.as_str()), (2, "u"));
+    }
+
+    #[test]
+    fn what_lies_between_two_offsets_ends_with_the_version_that_was_begun_or_the_one_before() {
+        let from = Offset::new("t", 4, false);
+        let to = |version, files| Offset { files, ..Offset::new("t", version, false) };
+        assert_eq!(to(5, 0).last_version(&from), 4);
+        assert_eq!(to(9, 0).last_version(&from), 8);
+        assert_eq!(to(9, 1).last_version(&from), 9);
+        assert_eq!(to(4, 2).last_version(&from), 4);
     }
 
     fn names(of: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::model::dedup::{self, Identity};
 use crate::model::keyed::{self, OnConflict};
 use crate::model::publishing::{self, PublishMode};
 use crate::model::retention::{Keep, size};
@@ -32,17 +33,6 @@ pub enum OnReplaced {
     Fail,
 }
 
-/// What makes a landing file one that was loaded already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Identity {
-    /// Its path, with its etag and size.
-    #[default]
-    Path,
-    /// Or that its bytes are those of another.
-    Content,
-}
-
 /// What a version of a Delta source means that changed or deleted rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +44,39 @@ pub enum OnChange {
     Skip,
     /// The keyed staging table follows.
     Apply,
+}
+
+/// Where `on_change` `apply` learns what a version did to rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChangeFeed {
+    /// From the change data feed of each version that wrote one, else from the files that it removed and added.
+    #[default]
+    Auto,
+    /// From a feed alone: a version that changed rows while the table wrote none stops the pipeline.
+    Always,
+    /// From the files, whether there is a feed or not.
+    Never,
+}
+
+impl Serialize for ChangeFeed {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ChangeFeed::Auto => s.serialize_str("auto"),
+            ChangeFeed::Always => s.serialize_bool(true),
+            ChangeFeed::Never => s.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ChangeFeed {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match Value::deserialize(d)? {
+            Value::Bool(true) => Ok(ChangeFeed::Always),
+            Value::Bool(false) => Ok(ChangeFeed::Never),
+            Value::String(text) if text == "auto" => Ok(ChangeFeed::Auto),
+            other => Err(serde::de::Error::custom(format!("change_feed is true, false or \"auto\", not {other}"))),
+        }
+    }
 }
 
 /// What CSV and JSON files are compressed with.
@@ -116,6 +139,8 @@ pub struct Options {
     pub start_timestamp: Option<String>,
     /// Delta: what a version means that changed or deleted rows.
     pub on_change: OnChange,
+    /// Delta: whether `apply` reads the table's change data feed: `true`, `false`, or `auto`, where there is one.
+    pub change_feed: ChangeFeed,
     pub on_replaced: OnReplaced,
     /// What makes two files the same: their names, or also what is in them.
     pub identity: Identity,
@@ -208,6 +233,7 @@ impl Default for Options {
             start_version: None,
             start_timestamp: None,
             on_change: OnChange::Fail,
+            change_feed: ChangeFeed::Auto,
             on_replaced: OnReplaced::Ignore,
             identity: Identity::Path,
             cleanup: Cleanup::None,
@@ -348,7 +374,7 @@ impl Options {
         }
         self.check_key()?;
         publishing::check_checkpoint_every(self.checkpoint_every)?;
-        self.check_dedup()?;
+        dedup::check(self)?;
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
@@ -373,26 +399,6 @@ impl Options {
     /// Which of two rows with one key stays.
     pub fn conflict(&self) -> OnConflict {
         self.on_conflict.unwrap_or(OnConflict::Newest)
-    }
-
-    fn check_dedup(&self) -> Result<()> {
-        let (key, window) = (!self.dedup_key.is_empty(), self.dedup_window.is_some());
-        if key != window {
-            return Err(Error::new(
-                Code::InvalidParameter,
-                "options \"dedup_key\" and \"dedup_window\" need each other",
-            )
-            .detail("The key tells rows apart, the window says how far back is looked for one that came before.")
-            .hint(r#"Write {"dedup_key": ["id"], "dedup_window": "7 days"}."#));
-        }
-        if key && !self.primary_key.is_empty() {
-            return Err(Error::new(Code::InvalidParameter, "option \"dedup_key\" has no meaning with \"primary_key\"")
-                .detail(
-                    "Rows of a keyed pipeline replace each other, or with \"on_conflict\": \"ignore\" the first stays.",
-                )
-                .hint("Leave dedup_key and dedup_window out."));
-        }
-        Ok(())
     }
 
     fn check_key(&self) -> Result<()> {
@@ -543,6 +549,10 @@ mod tests {
     fn options_survive_being_stored() {
         let options = Options::parse(&json!({"settle": "2 seconds", "delimiter": ";", "escape": "\\"})).unwrap();
         assert_eq!(Options::parse(&serde_json::to_value(&options).unwrap()).unwrap(), options);
+        for feed in [json!(true), json!(false), json!("auto")] {
+            let options = Options::parse(&json!({"change_feed": feed})).unwrap();
+            assert_eq!(serde_json::to_value(&options).unwrap()["change_feed"], feed);
+        }
     }
 
     #[test]
@@ -553,6 +563,7 @@ mod tests {
             json!({"delimiter": "\""}),
             json!([1]),
             json!({"settle": "soon"}),
+            json!({"change_feed": "perhaps"}),
             json!({"cleanup": "archive"}),
             json!({"cleanup": "delete", "archive": "file:///x"}),
             json!({"cleanup": "archive", "archive": "file:///x/*.csv"}),

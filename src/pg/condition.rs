@@ -178,6 +178,26 @@ pub(super) unsafe fn prepare(
     }
 }
 
+/// Any expression over a row, ready to be computed.
+///
+/// SAFETY: as for `prepare`.
+pub(super) unsafe fn value(
+    state: *mut pg_sys::ParseState,
+    item: *mut pg_sys::ParseNamespaceItem,
+    sql: &str,
+) -> Result<*mut pg_sys::Node> {
+    let text = CString::new(sql).map_err(|_| malformed(sql))?;
+    // SAFETY: as for `prepare`.
+    unsafe {
+        let raw = expression(&text, sql)?;
+        (*state).p_namespace = std::ptr::null_mut();
+        pg_sys::addNSItemToQuery(state, item, false, true, true);
+        let node = pg_sys::transformExpr(state, raw, pg_sys::ParseExprKind::EXPR_KIND_COPY_WHERE);
+        pg_sys::assign_expr_collations(state, node);
+        Ok(pg_sys::expression_planner(node.cast()).cast())
+    }
+}
+
 unsafe fn transform(
     state: *mut pg_sys::ParseState,
     item: *mut pg_sys::ParseNamespaceItem,

@@ -11,6 +11,7 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
+use crate::pg::tally::Tallies;
 use crate::pg::{condition, gucs, insert, spi};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -110,12 +111,13 @@ pub fn noting<R>(kept: u64, f: impl FnOnce() -> Result<R>) -> Result<(R, Vec<Vio
     ))
 }
 
-/// Loads `rows` into `columns` of `table`. Gives what the filter found fault with.
+/// Loads `rows` into `columns` of `table`, and counts them in `tallies`. Gives what the filter found fault with.
 pub fn load(
     table: Oid,
     columns: &[String],
     mut rows: Box<dyn Rows>,
     filter: Option<&Filter>,
+    tallies: &mut Tallies,
 ) -> Result<Vec<Violation>> {
     refuse_row_security(table)?;
     let names: Vec<CString> = columns.iter().map(|column| cstring(column)).collect::<Result<_>>()?;
@@ -150,8 +152,9 @@ pub fn load(
         };
         pg_sys::ExecCheckRTPerms((*state).p_rtable, true);
         if gucs::direct_load() && insert::suits(relation, &attributes) {
-            insert::load(state, relation, &attributes, condition, rows.as_mut())?;
+            insert::load((state, item), relation, &attributes, condition, rows.as_mut(), tallies)?;
         } else {
+            tallies.spoil();
             FEEDS.with_borrow_mut(|feeds| {
                 if let Some(feed) = feeds.last_mut() {
                     feed.rows = Some(rows);

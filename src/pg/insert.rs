@@ -9,6 +9,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::copy::Rows;
 use crate::pg::datum::Reader;
 use crate::pg::interrupts;
+use crate::pg::tally::{Counting, Tallies};
 
 /// Rows that go into the table together: some pages full, so that WAL is written a page at a time; each needs a slot of its own.
 const BATCH: usize = 250;
@@ -63,18 +64,20 @@ struct Target {
 /// SAFETY: the relation suits, `state` holds its range table entry with rights checked, `condition` was prepared with it; the caller is
 /// in a transaction and keeps the relation open.
 pub(super) unsafe fn load(
-    state: *mut pg_sys::ParseState,
+    (state, item): (*mut pg_sys::ParseState, *mut pg_sys::ParseNamespaceItem),
     relation: pg_sys::Relation,
     attributes: &[i16],
     condition: *mut pg_sys::Node,
     rows: &mut dyn Rows,
+    tallies: &mut Tallies,
 ) -> Result<()> {
     // SAFETY: as promised by the caller.
     unsafe {
         let mut target = Target::open(state, relation, attributes, condition);
+        let mut counting = Counting::open(tallies, state, item)?;
         let mut buffer = Vec::new();
         while rows.fill(&mut buffer) {
-            target.take(&mut buffer)?;
+            target.take(&mut buffer, &mut counting)?;
             buffer.clear();
             interrupts::check();
         }
@@ -144,7 +147,7 @@ impl Target {
     }
 
     /// Inserts the tuples that the buffer holds, which are whole.
-    unsafe fn take(&mut self, buffer: &mut [u8]) -> Result<()> {
+    unsafe fn take(&mut self, buffer: &mut [u8], counting: &mut Counting) -> Result<()> {
         let mut at = 0;
         while at < buffer.len() {
             // SAFETY: the buffer stays as it is until the batch is in the table, and so does the memory that values are made in.
@@ -154,13 +157,12 @@ impl Target {
                 pg_sys::MemoryContextSwitchTo(old);
                 at = read?;
                 if self.filled == BATCH {
-                    self.flush();
+                    self.flush(counting)?;
                 }
             }
         }
         // SAFETY: as above.
-        unsafe { self.flush() };
-        Ok(())
+        unsafe { self.flush(counting) }
     }
 
     /// Reads one tuple into the next slot; gives where the one behind it begins.
@@ -208,8 +210,8 @@ impl Target {
         }
     }
 
-    /// Puts the filled slots that pass into the table and its indexes, and empties them.
-    unsafe fn flush(&mut self) {
+    /// Puts the filled slots that pass into the table and its indexes, counts them, and empties them.
+    unsafe fn flush(&mut self, counting: &mut Counting) -> Result<()> {
         // SAFETY: slots, relation and state belong together; what may raise an error is called under a guard, in frames that own nothing.
         unsafe {
             self.choose();
@@ -242,6 +244,7 @@ impl Target {
                         );
                     }
                 }
+                counting.see(per_tuple(self.estate), passed)?;
             }
             let filled = &self.slots[..self.filled];
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
@@ -255,6 +258,7 @@ impl Target {
             self.passed.clear();
             pg_sys::MemoryContextReset(self.values);
             pg_sys::MemoryContextReset((*per_tuple(self.estate)).ecxt_per_tuple_memory);
+            Ok(())
         }
     }
 

@@ -29,6 +29,7 @@ pub mod settings;
 pub mod shmem;
 pub mod spi;
 pub mod subtransaction;
+pub mod tally;
 pub mod transaction;
 pub mod transform;
 pub mod unchanged;

@@ -24,6 +24,11 @@ pub enum Arg {
     Int8s(Vec<Option<i64>>),
     Json(Option<serde_json::Value>),
     Bytes(Option<Vec<u8>>),
+    /// An array of any type, as Postgres has it.
+    Array {
+        datum: pg_sys::Datum,
+        type_oid: pg_sys::Oid,
+    },
 }
 
 macro_rules! arg_from {
@@ -60,6 +65,7 @@ impl Arg {
             Arg::Int8s(_) => pg_sys::INT8ARRAYOID,
             Arg::Json(_) => pg_sys::JSONBOID,
             Arg::Bytes(_) => pg_sys::BYTEAOID,
+            Arg::Array { type_oid, .. } => *type_oid,
         }
     }
 
@@ -74,6 +80,7 @@ impl Arg {
             Arg::Int8s(v) => v.into_datum(),
             Arg::Json(v) => v.map(pgrx::JsonB).into_datum(),
             Arg::Bytes(v) => v.into_datum(),
+            Arg::Array { datum, .. } => Some(datum),
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::model::publishing::{LayerOptions, PublishMode};
 use crate::model::{self, Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
+use crate::pg::tally::Tally;
 use crate::pg::{analyze, runtime, spi};
-use crate::pipeline::{access, places, publish, scope};
+use crate::pipeline::{access, places, publish, scope, tally};
 
 /// The aggregates to merge. An aggregate whose view is gone would be wrong from then on, so that is an error.
 pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
@@ -42,36 +43,46 @@ pub enum Chunk<'a> {
     Changed { staging: &'a Relation, changes: &'a Relation, replaced: &'a Relation },
 }
 
-/// Merges a chunk into each aggregate's state.
-pub fn merge(kept: &[Aggregate], chunk: &Chunk, chunk_no: i64) -> Result<()> {
+/// Merges a chunk into each aggregate's state. `counted`: what the chunk comes to, for those that it was counted for.
+pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>, chunk_no: i64) -> Result<()> {
     if kept.is_empty() {
         return Ok(());
     }
+    counted.resize_with(kept.len(), || None);
     match chunk {
-        Chunk::Appended(table) => staging::summarize(table)?,
+        Chunk::Appended(table) if counted.iter().any(Option::is_none) => staging::summarize(table)?,
+        Chunk::Appended(_) => {}
         Chunk::Changed { changes, replaced, .. } => {
             staging::summarize(changes)?;
             staging::summarize(replaced)?;
         }
     }
     let _settings = by_look_up()?;
-    for aggregate in kept {
+    for (aggregate, tally) in kept.iter().zip(counted) {
         let names = names(aggregate)?;
         let is_read = names.changes().is_some() && (aggregate.publishes_changes || aggregate.has_consumer);
         let tells = is_read && aggregate.told_from.is_some();
-        let statement = match chunk {
-            Chunk::Appended(table) => {
+        let mut arguments: Vec<spi::Arg> = vec![chunk_no.into()];
+        let statement = match (chunk, &tally) {
+            (_, Some(tally)) => {
+                arguments.extend(tally.arrays()?);
+                sql::merge_statement(&aggregate.plan, &names, &Source::Counted, tells)
+            }
+            (Chunk::Appended(table), None) => {
                 let (table, staging) = (table.qualified(), whole(table)?.qualified());
                 let source = Source::Appended { table: &table, staging: &staging };
                 sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
-            Chunk::Changed { staging, changes, replaced } => {
+            (Chunk::Changed { staging, changes, replaced }, None) => {
                 let [staging, changes, replaced] = [staging, changes, replaced].map(|r| r.qualified());
                 let source = Source::Changed { staging: &staging, changes: &changes, replaced: &replaced };
                 sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
         };
-        let touched: Option<i64> = spi::value(&statement, vec![chunk_no.into()])?;
+        let touched: Option<i64> = spi::value(&statement, arguments)?;
+        if let Some(tally) = tally {
+            tally::remember(aggregate, tally);
+        }
         // Whoever begins to read finds every group in the first chunk that tells, so that nothing before it is needed.
         if is_read
             && !tells

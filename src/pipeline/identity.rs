@@ -14,7 +14,7 @@ use crate::lake::listing::LandingFile;
 use crate::lake::reading;
 use crate::lake::store::Dir;
 use crate::model::Result;
-use crate::model::options::Identity;
+use crate::model::dedup::Identity;
 use crate::model::pipeline::Pipeline;
 use crate::pg::runtime;
 use crate::pg::transaction::{self, Mode};

@@ -3,6 +3,7 @@
 //! Promises: all of it or nothing; no network while the transaction is open; what can't be a row is a reject with its raw text
 //! and its reasons, and never stops the others.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,16 +26,18 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::relation::{self, Relation};
 use crate::pg::spi;
 use crate::pg::subtransaction;
+use crate::pg::tally::{Tallies, Tally};
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::aggregates::{self, Chunk};
 use crate::pipeline::columns::StagingColumn;
 use crate::pipeline::gather::gather;
 use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::keyed::{self, Keyed, Manner};
+use crate::pipeline::left_out::LeftOut;
 use crate::pipeline::read::Read;
 use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
-use crate::pipeline::{dedup, scope, transform};
+use crate::pipeline::{dedup, scope, tally, transform};
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -58,35 +61,6 @@ pub struct Sealed {
     pub duplicates: i64,
     pub filtered: i64,
     pub derived: i64,
-}
-
-/// Of each part of a chunk, what did not become a row, or several.
-pub struct LeftOut {
-    pub rejected: Vec<i64>,
-    pub dropped: Vec<i64>,
-    pub duplicates: Vec<i64>,
-    /// Records of which a transform made no row, and rows that it made of a record beside the first.
-    pub filtered: Vec<i64>,
-    pub derived: Vec<i64>,
-}
-
-impl LeftOut {
-    pub fn none(parts: usize) -> LeftOut {
-        let none = vec![0; parts];
-        LeftOut {
-            rejected: none.clone(),
-            dropped: none.clone(),
-            duplicates: none.clone(),
-            filtered: none.clone(),
-            derived: none,
-        }
-    }
-
-    /// Rows that a part of so many records has given.
-    pub fn rows(&self, part: usize, records: u64) -> i64 {
-        records as i64 - self.rejected[part] - self.dropped[part] - self.duplicates[part] - self.filtered[part]
-            + self.derived[part]
-    }
 }
 
 /// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
@@ -131,7 +105,8 @@ pub fn load(
             let rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
             let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
             let inserted = scope::owner(pipeline, || {
-                let inserted = insert(pipeline, columns, format, &rules, &mut landing.read, &origins, chunk_no)?;
+                let mut inserted =
+                    insert(pipeline, columns, format, &rules, &kept, &mut landing.read, &origins, chunk_no)?;
                 let Inserted { rejects, verdict, .. } = &inserted;
                 if !accepted {
                     judge::gate(pipeline, &rules, verdict, rejects, landing.read.records, chunk_no)?;
@@ -196,7 +171,12 @@ fn record(
     if let Some(sealed) = sealed {
         let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
         if let Some(at) = &landing.planned_on.source {
-            source["delta"] = json!({ "version": at.version, "snapshot": at.snapshot, "generation": at.generation });
+            source["delta"] = json!({
+                "version": at.version,
+                "to_version": landing.source.as_ref().map_or(at.version, |next| next.last_version(at)),
+                "snapshot": at.snapshot,
+                "generation": at.generation,
+            });
         }
         chunks::seal(chunks::Sealed {
             pipeline_id: pipeline.id,
@@ -303,6 +283,8 @@ enum Into {
 /// A chunk's rows in their tables, and what is no row.
 pub struct Inserted {
     into: Into,
+    /// What the rows come to, for each aggregate that they were counted for.
+    counted: Vec<Option<Tally>>,
     pub rejects: Vec<Reject>,
     pub verdict: Verdict,
     /// Of a pipeline with a transform, the records of which it made rows that went in, with how many.
@@ -312,59 +294,32 @@ pub struct Inserted {
 impl Inserted {
     /// What of each part of the chunk did not become a row, or several.
     pub fn left_out(&self, origins: &[Origin]) -> LeftOut {
-        let mut out = LeftOut::none(origins.len());
-        for reject in &self.rejects {
-            out.rejected[reject.part] += 1;
-        }
-        for (part, _) in &self.verdict.dropped {
-            out.dropped[*part] += 1;
-        }
-        // Good rows of each part.
-        let mut good: Vec<i64> =
-            origins.iter().enumerate().map(|(i, o)| o.records as i64 - out.rejected[i] - out.dropped[i]).collect();
-        if let Some(made) = &self.made {
-            let rejected: HashSet<i64> = self.rejects.iter().map(|r| r.row_no).collect();
-            let mut of: Vec<(HashSet<i64>, i64)> = vec![Default::default(); origins.len()];
-            for (row_no, rows) in made.iter().filter(|(row_no, _)| !rejected.contains(row_no)) {
-                let part = origins.partition_point(|o| o.first_row_no <= *row_no).saturating_sub(1);
-                of[part].0.insert(*row_no);
-                of[part].1 += rows;
-            }
-            for (part, row_no) in &self.verdict.dropped {
-                of[*part].0.insert(*row_no);
-            }
-            for (i, (records, rows)) in of.into_iter().enumerate() {
-                let with_rows = records.len() as i64;
-                out.filtered[i] = origins[i].records as i64 - out.rejected[i] - with_rows;
-                out.derived[i] = rows + out.dropped[i] - with_rows;
-                good[i] = rows;
-            }
-        }
         let stayed = match &self.into {
             Into::Merged { changes, .. } => Some(changes),
             Into::Appended { fresh, .. } => fresh.as_ref(),
         };
-        if let Some(stayed) = stayed {
-            out.duplicates = good.iter().zip(stayed).map(|(good, stayed)| good - stayed).collect();
-        }
-        out
+        let made = self.made.as_deref();
+        LeftOut::count(origins, &self.rejects, &self.verdict.dropped, made, stayed.map(Vec::as_slice))
     }
 
     /// Merges the chunk into aggregates.
-    pub fn merge_into(&self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
+    pub fn merge_into(&mut self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
+        let counted = std::mem::take(&mut self.counted);
         match &self.into {
-            Into::Appended { target, .. } => aggregates::merge(kept, &Chunk::Appended(target), chunk_no),
-            Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), chunk_no),
+            Into::Appended { target, .. } => aggregates::merge(kept, &Chunk::Appended(target), counted, chunk_no),
+            Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), counted, chunk_no),
         }
     }
 }
 
-/// Inserts the rows, and merges them if the pipeline is keyed.
+/// Inserts the rows, counts them for the aggregates that are `kept`, and merges them if the pipeline is keyed.
+#[allow(clippy::too_many_arguments)]
 pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
     format: &Format,
     rules: &Rules,
+    kept: &[Aggregate],
     read: &mut Read,
     origins: &[Origin],
     chunk_no: i64,
@@ -389,6 +344,10 @@ pub fn insert(
     let no_rules = Rules(vec![]);
     let (records_filter, records_rules) = if input.is_some() { (None, &no_rules) } else { (filter.as_ref(), rules) };
     let mut waiting: Vec<i64> = Vec::new();
+    // What a keyed pipeline loads, or one with a transform, is not yet what comes of it.
+    let (places, tallies) =
+        if keyed.is_none() && input.is_none() && compared.is_none() { tally::begin(kept) } else { Default::default() };
+    let tallies = RefCell::new(tallies);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
             .into_iter()
@@ -406,6 +365,7 @@ pub fn insert(
             with_op,
             rules: records_rules,
             filter: records_filter,
+            tallies: &tallies,
         };
         let mut faults = Faults::default();
         load.range(0, load.rows.len(), &mut faults)?;
@@ -443,6 +403,7 @@ pub fn insert(
         crate::catalog::keyed::empty(input)?;
         made = Some(outcome.made);
     }
+    let counted = tally::end(kept, places, tallies.into_inner());
     let into = match (keyed, compared) {
         (None, None) => Into::Appended { target, fresh: None },
         (None, Some(incoming)) => {
@@ -469,7 +430,7 @@ pub fn insert(
         }
     };
     gathered.rejects.sort_by_key(|r| r.row_no);
-    Ok(Inserted { into, rejects: gathered.rejects, verdict, made })
+    Ok(Inserted { into, counted, rejects: gathered.rejects, verdict, made })
 }
 
 fn gone(pipeline: &Pipeline) -> Error {
@@ -487,6 +448,7 @@ struct GroupLoad<'a> {
     with_op: bool,
     rules: &'a Rules,
     filter: Option<&'a Filter>,
+    tallies: &'a RefCell<Tallies>,
 }
 
 /// A row that made the load raise an error.
@@ -549,6 +511,8 @@ impl GroupLoad<'_> {
                 faults.violations.extend(violations);
                 Ok(())
             }
+            // Once they are spoilt nothing is counted.
+            Err(_) if self.tallies.borrow_mut().spoil() => self.range(from, to, faults),
             Err(e) if !is_about_a_row(&e) => Err(e),
             Err(e) if to - from == 1 => {
                 let rule = self.rule_that_raises(from);
@@ -578,7 +542,7 @@ impl GroupLoad<'_> {
             fields: self.fields,
             with_op: self.with_op,
         };
-        copy::load(self.target, self.names, Box::new(rows), filter)
+        copy::load(self.target, self.names, Box::new(rows), filter, &mut self.tallies.borrow_mut())
     }
 
     /// The first rule whose condition raises an error for this row.

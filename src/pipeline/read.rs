@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 
 use crate::convert::{Encoded, Kind};
 use crate::format::csv::Dialect;
@@ -19,15 +19,13 @@ use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Error, Result};
 use crate::pg::progress;
+use crate::pipeline::beside::ReadAhead;
 use crate::pipeline::columns::{Match, StagingColumn, match_header};
 use crate::pipeline::open::{Files, From};
 use crate::pipeline::rescue;
 
 /// Records that become one batch.
 const BATCH_ROWS: usize = 16_384;
-/// Files at most this large are fetched ahead, several at once.
-const SMALL: u64 = 4 * 1024 * 1024;
-const FETCHES: usize = 4;
 
 /// A file to be read, from where the last chunk left off.
 #[derive(Debug, Clone)]
@@ -44,6 +42,8 @@ pub struct Plan {
     pub columns: Arc<Vec<StagingColumn>>,
     pub max_rows: u64,
     pub max_bytes: u64,
+    /// Of a Delta table, how many data files a chunk of several versions may hold.
+    pub max_files: u32,
     /// Whether this is what the pipeline is seen to be doing; not so while it reads ahead.
     pub shown: bool,
 }
@@ -54,7 +54,7 @@ impl Plan {
         self.files.format == other.files.format
             && self.files.compression == other.files.compression
             && self.columns == other.columns
-            && (self.max_rows, self.max_bytes) == (other.max_rows, other.max_bytes)
+            && (self.max_rows, self.max_bytes, self.max_files) == (other.max_rows, other.max_bytes, other.max_files)
     }
 }
 
@@ -115,30 +115,18 @@ pub struct Read {
 
 /// Reads files in order until the chunk is full. Files after that are left for the next one.
 pub async fn read(plan: Plan, files: Vec<Planned>) -> Result<Read> {
-    let directory = plan.files.directory.clone();
-    let by_rows = plan.files.format == Format::Typed;
-    let mut fetched = futures::stream::iter(files)
-        .map(move |planned| {
-            let directory = directory.clone();
-            async move {
-                let ahead = !by_rows && planned.file.size <= SMALL && planned.from_byte == 0;
-                let content = match ahead {
-                    true => match reading::blocks(&directory, &planned.file, 0).await {
-                        Ok(stream) => stream.try_collect().await.map(Some),
-                        Err(e) => Err(e),
-                    },
-                    false => Ok(None),
-                };
-                (planned, content)
-            }
-        })
-        .buffered(FETCHES);
+    let mut ahead = ReadAhead::new(Arc::new(plan.clone()), files);
     let mut out = Read::default();
-    while let Some((planned, content)) = fetched.next().await {
+    while let Some((planned, whole)) = ahead.next(&out).await {
         let before = (out.parts.len(), out.pieces.len(), out.bytes, out.records, out.held);
-        let result = match content {
-            Ok(content) => read_one(&plan, &planned, content, &mut out).await,
-            Err(e) => Err(e),
+        let result = match whole {
+            Some(Ok(whole)) if out.records + whole.records <= plan.max_rows => {
+                out.append(whole);
+                Ok(())
+            }
+            // It has more rows than there is room for, or was not read ahead.
+            Some(Ok(_)) | None => read_one(&plan, &planned, None, &mut out).await,
+            Some(Err(e)) => Err(e),
         };
         if let Err(e) = result {
             out.parts.truncate(before.0);
@@ -151,6 +139,31 @@ pub async fn read(plan: Plan, files: Vec<Planned>) -> Result<Read> {
             break;
         }
     }
+    Ok(out)
+}
+
+impl Read {
+    /// Adds what was read of other files.
+    fn append(&mut self, other: Read) {
+        let parts = self.parts.len();
+        self.pieces.extend(other.pieces.into_iter().map(|piece| Piece { part: piece.part + parts, ..piece }));
+        self.parts.extend(other.parts);
+        self.modified.extend(other.modified);
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.held += other.held;
+    }
+}
+
+/// A small file as a whole.
+pub(super) async fn read_whole(plan: &Plan, planned: &Planned) -> Result<Read> {
+    let content = match plan.files.format {
+        // Read by ranges, from the end.
+        Format::Typed => None,
+        _ => Some(reading::blocks(&plan.files.directory, &planned.file, 0).await?.try_collect().await?),
+    };
+    let mut out = Read::default();
+    read_one(plan, planned, content, &mut out).await?;
     Ok(out)
 }
 

@@ -8,6 +8,7 @@ use crate::format::Format;
 use crate::model::landing::Origin;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
+use crate::pg::tally::Tallies;
 use crate::pg::{copy, relation};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rows::{Encoded, append_field, append_null};
@@ -96,7 +97,7 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
             .hint("Drop the pipeline with millrace.drop_pipeline and create it anew.")
     })?;
     let target = staging::target(&table, chunk_no, pipeline.options.partition_chunks())?;
-    copy::load(Oid::from(target.oid), &names, Box::new(Encoded(rows)), None)?;
+    copy::load(Oid::from(target.oid), &names, Box::new(Encoded(rows)), None, &mut Tallies::default())?;
     Ok(())
 }
 

@@ -272,7 +272,7 @@ fn seal(
     let kept = scope::catalog(|| aggregates::of(pipeline))?;
     let origins = origins(&again.parts);
     let (loaded, left_out, inserted) = scope::owner(pipeline, || {
-        let mut inserted = load::insert(pipeline, columns, format, &rules, &mut again, &origins, chunk_no)?;
+        let mut inserted = load::insert(pipeline, columns, format, &rules, &kept, &mut again, &origins, chunk_no)?;
         let left_out = inserted.left_out(&origins);
         let loaded = again.records as i64 - inserted.rejects.len() as i64;
         for reject in std::mem::take(&mut inserted.rejects) {

@@ -10,10 +10,10 @@ use crate::catalog::{events, pipelines};
 use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
+use crate::model::dedup::Identity;
 use crate::model::landing::Part;
 use crate::model::location::Location;
 use crate::model::offset::Offset;
-use crate::model::options::Identity;
 use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
@@ -291,9 +291,9 @@ impl Runner {
             None => delta::Source::new(&pipeline.source, &self.shown[0])?,
         };
         progress::phase(Phase::Listing);
-        let (mut at, on_change, limit) = (offset.clone(), pipeline.options.on_change, gucs::network_timeout());
-        let (source, at, ready) = runtime::wait(async move {
-            let ready = source.prepare_within(limit, &mut at, on_change).await?;
+        let (mut at, manner) = (offset.clone(), delta::Manner::of(pipeline, gucs::network_timeout()));
+        let (mut source, at, ready) = runtime::wait(async move {
+            let ready = source.prepare_within(&mut at, &manner).await?;
             Ok((source, at, ready))
         })
         .map_err(|e| delta::way_on(e, pipeline))?;
@@ -309,10 +309,9 @@ impl Runner {
         }
         let (files, bytes) = source.left(&at);
         progress::plan(files, bytes);
-        let memory = first_of(delta_memory());
-        let reading = plan.clone();
+        let (memory, reading) = (delta_memory(), Plan { max_bytes: first_of(plan.max_bytes), ..plan.clone() });
         let (source, found) = runtime::wait(async move {
-            let found = delta::read(&source, &at, &reading, memory).await?;
+            let found = delta::read(&mut source, &at, &reading, memory, &manner).await?;
             Ok((source, found))
         })
         .map_err(|e| delta::way_on(e, pipeline))?;
@@ -329,7 +328,7 @@ impl Runner {
         (read, next): (Read, Offset),
         started: Instant,
     ) -> Result<Tick> {
-        if let Some(version) = source.skipped() {
+        if let Some(version) = position.source.as_ref().and_then(|at| source.skipped(at)) {
             delta::note_skipped(self.mode, pipeline, version)?;
         }
         if evolve::settle(self.mode, pipeline, &plan.columns, &read)? {
@@ -338,8 +337,8 @@ impl Runner {
         }
         let head = position.head + i64::from(read.records > 0);
         let expected = Position { head, source: Some(next.clone()), ..position.clone() };
-        self.delta_ahead =
-            delta::Ahead::start(pipeline, expected, &plan, source, delta_memory(), gucs::network_timeout())?;
+        let manner = delta::Manner::of(pipeline, gucs::network_timeout());
+        self.delta_ahead = delta::Ahead::start(pipeline, expected, &plan, source, delta_memory(), manner)?;
         let landing = Landing { read, planned_on: position.clone(), raw: None, source: Some(next), started };
         Ok(match load(self.mode, pipeline, &plan.columns, &Format::Typed, landing)? {
             Some(sealed) => Tick::Sealed(sealed),
@@ -547,6 +546,7 @@ impl Runner {
             },
             columns,
             max_rows: options.max_rows_per_chunk,
+            max_files: options.max_files_per_chunk,
             // Text as Arrow, rows for the table, Parquet for the raw layer: several times the bytes read, of two chunks at a time.
             max_bytes: options.max_bytes_per_chunk.min(gucs::work_mem_bytes() / 12),
             shown: true,

@@ -5,7 +5,7 @@
 //! staging table, for those groups alone. `$1` is the chunk.
 
 use super::keys::{KeyColumn, hash, key_columns, list, same_group, same_value};
-use super::{Names, distinct, grouped, quoted};
+use super::{Names, counted, distinct, grouped, quoted};
 use crate::model::aggregate::{Digits, Partial, PartialKind, Plan};
 
 /// Bytes of keys that fit into an entry of an index (a third of a page), with room for those of fixed size.
@@ -17,6 +17,8 @@ pub enum Source<'a> {
     Appended { table: &'a str, staging: &'a str },
     /// A chunk of a table whose rows change: what they are now (`_op` says delete where they went), and what they were.
     Changed { changes: &'a str, replaced: &'a str, staging: &'a str },
+    /// A chunk of rows that are added, counted while they were loaded: the arrays that `counted` tells of.
+    Counted,
     /// All rows that there are, for an aggregate that is new.
     All { staging: &'a str },
 }
@@ -25,15 +27,17 @@ pub enum Source<'a> {
 /// Gives one number: that of the groups touched.
 pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool) -> String {
     let keys = key_columns(plan);
-    let mut with = vec![input(plan, &keys, source)];
+    let is_counted = matches!(source, Source::Counted);
+    let mut with: Vec<String> = input(plan, &keys, source).into_iter().collect();
     for set in &plan.distinct_sets {
-        with.extend(distinct::parts(plan, names, &keys, set));
+        with.extend(distinct::parts(plan, names, &keys, set, is_counted));
     }
-    with.push(delta(plan, &keys));
+    with.push(if is_counted { counted::delta(plan, &keys) } else { delta(plan, &keys) });
     with.push(merged(plan, names, &keys));
     let (staging, takes_away) = match source {
-        Source::Appended { staging, .. } | Source::All { staging } => (staging, false),
-        Source::Changed { staging, .. } => (staging, !keys.is_empty()),
+        Source::Appended { staging, .. } | Source::All { staging } => (*staging, false),
+        Source::Changed { staging, .. } => (*staging, !keys.is_empty()),
+        Source::Counted => ("", false),
     };
     let recomputes = plan.always_recomputes() || plan.may_recompute() && matches!(source, Source::Changed { .. });
     let last = if recomputes {
@@ -96,7 +100,7 @@ fn fits(keys: &[KeyColumn]) -> String {
 }
 
 /// The rows' keys and inputs; where rows can be taken away, with a sign.
-fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> String {
+fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> Option<String> {
     let rows = |table: &str, sign: &str, chunk: bool| {
         let mut columns: Vec<String> = keys.iter().map(|k| format!("{} AS {}", k.sql, k.name)).collect();
         columns.extend(plan.inputs.iter().map(|i| format!("{} AS {}", i.sql, i.column)));
@@ -118,8 +122,9 @@ fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> String {
             format!("{now} UNION ALL {}", rows(replaced, "-1", true))
         }
         Source::All { staging } => rows(staging, "1", false),
+        Source::Counted => return None,
     };
-    format!("input AS ({rows})")
+    Some(format!("input AS ({rows})"))
 }
 
 /// What the rows come to, group by group.

@@ -206,3 +206,27 @@ fn aggregates_of_two_schemas_over_one_may_have_the_same_name() {
     let touched = |schema| Names::new(schema, "stats", &plan, false).unwrap().touched("staging");
     assert_eq!((touched("staging").as_str(), touched("other").as_str()), ("stats_touched", "other_stats_touched"));
 }
+
+#[test]
+fn a_chunk_that_was_counted_is_merged_from_arrays_and_no_row_is_read() {
+    let customers = call(Function::CountDistinct(text("customer")), Some("gender = 'F'"), "bigint");
+    let plan =
+        plan(vec![text("merchant")], vec![call(Function::Avg(amount(), Digits::Fixed), None, "numeric"), customers]);
+    assert!(is_countable(&plan));
+    let merge = merge_statement(&plan, &names(&plan, false), &Source::Counted, true);
+    assert!(merge.contains(
+        "SELECT k1, sum(rows)::bigint AS rows, sum(p1)::numeric AS p1, sum(p2)::bigint AS p2 FROM \
+         (SELECT k1 COLLATE \"default\" AS k1, rows, p1, p2 FROM unnest($2, $3, $4, $5) AS u (k1, rows, p1, p2)) AS input GROUP BY k1"
+    ));
+    assert!(merge.contains("FROM unnest($6, $7) AS u (k1, v)) AS input GROUP BY v, k1"));
+    assert!(!merge.contains("staging.t"));
+}
+
+#[test]
+fn what_needs_the_rows_of_a_group_or_their_signs_is_not_counted() {
+    let again = call(Function::Again("string_agg(customer, ',')".into()), None, "text");
+    assert!(!is_countable(&plan(vec![text("merchant")], vec![again])));
+    let longest = call(Function::Max(text("customer")), None, "text");
+    assert!(!is_countable(&plan(vec![text("merchant")], vec![longest])));
+    assert!(!is_countable(&signed(vec![call(Function::CountRows, None, "bigint")])));
+}

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -73,18 +73,16 @@ pub fn members<'a>(line: &'a [u8], verbatim: &Verbatim, known: &[String]) -> Res
             Err(e) => not_json(&e),
         });
     }
-    let Members(members) = serde_json::from_str(text).map_err(|e| not_json(&e))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = Members(verbatim).deserialize(&mut deserializer).map_err(|e| not_json(&e))?;
+    deserializer.end().map_err(|e| not_json(&e))?;
     if members.len() > known.len() || members.iter().zip(known).any(|((name, _), known)| name != known) {
         check_names(&members)?;
     }
-    let text_of = |raw: &'a str, name: &str| match verbatim.holds(name) && raw != "null" {
-        true => Ok(Some(Cow::Borrowed(raw))),
-        false => self::text(raw).map_err(|e| not_json(&e)),
-    };
-    members.into_iter().map(|(name, raw)| text_of(raw, &name).map(|text| (name, text))).collect()
+    Ok(members)
 }
 
-fn check_names(members: &[(Cow<'_, str>, &str)]) -> Result<(), Malformed> {
+fn check_names(members: &[Member<'_>]) -> Result<(), Malformed> {
     let mut seen = HashSet::new();
     for (i, (name, _)) in members.iter().enumerate() {
         // Most records are small, and comparing few names is faster than hashing them.
@@ -107,36 +105,47 @@ fn check_names(members: &[(Cow<'_, str>, &str)]) -> Result<(), Malformed> {
 
 /// A record is one line, so its number says nothing.
 fn not_json(e: &serde_json::Error) -> Malformed {
-    let message = e.to_string();
-    let message = match message.rsplit_once(" at line ") {
-        Some((what, _)) if e.column() > 0 => format!("{what} at character {}", e.column()),
-        _ => message,
+    let message = match e.column() {
+        0 => what(e),
+        column => format!("{} at character {column}", what(e)),
     };
     Malformed::NotJson { message }
 }
 
-struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
+fn what(e: &serde_json::Error) -> String {
+    let message = e.to_string();
+    message.split(" at line ").next().unwrap_or_default().to_string()
+}
 
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+struct Members<'v>(&'v Verbatim);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = Vec<Member<'de>>;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::with_capacity(FEW);
-                while let Some(Name(name)) = map.next_key()? {
-                    let value: &RawValue = map.next_value()?;
-                    members.push((name, value.get()));
-                }
-                Ok(Members(members))
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Vec<Member<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(FEW);
+        while let Some(Name(name)) = map.next_key()? {
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            let text = match self.0.holds(&name) && raw != "null" {
+                true => Some(Cow::Borrowed(raw)),
+                // Where in the value it is wrong is not where in the record.
+                false => text(raw).map_err(|e| A::Error::custom(what(&e)))?,
+            };
+            members.push((name, text));
         }
-        deserializer.deserialize_map(Object)
+        Ok(members)
     }
 }
 
@@ -232,6 +241,7 @@ mod tests {
             (b"{\"_File\":1}", "name of the raw layer's own"),
             (b"{\"a\\u0000\":1}", "NUL"),
             (b"{\"a\":NaN}", "not valid JSON"),
+            (b"{\"a\":\"\\ud800\"}", "not valid JSON: unexpected end of hex escape at character 14"),
         ] {
             let message = members(line, &Verbatim::None, &[]).unwrap_err().to_string();
             assert!(message.contains(said), "{}: {message}", String::from_utf8_lossy(line));

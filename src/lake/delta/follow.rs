@@ -15,11 +15,14 @@ use futures::stream::BoxStream;
 
 use super::log::{Entry, entry_name, parse_entry};
 use super::rows::{DataFile, Rows};
-use super::{IDLE_STEPS, Table, last_checkpoint, snapshot};
+use super::{IDLE_STEPS, Table, last_checkpoint, snapshot, table_dir};
 use crate::lake::error::{delta_error, format_error, place_error};
 use crate::lake::parquet_rows::Limits;
 use crate::lake::store::Credentials;
 use crate::model::{Code, Error, Location, Result};
+
+/// The property of a table that writes a change data feed.
+const FEED: &str = "delta.enableChangeDataFeed";
 
 /// What one version did to the rows of its table.
 #[derive(Debug, Default)]
@@ -32,6 +35,8 @@ pub struct Changes {
     pub added: Vec<DataFile>,
     /// True where the version changed the table's columns.
     pub has_new_columns: bool,
+    /// True where the table writes a change data feed at this version: where it wrote none, whole files say it all.
+    pub has_feed: bool,
 }
 
 impl Changes {
@@ -52,7 +57,16 @@ pub struct Follower {
 impl Follower {
     /// Opens a table at the version before `next`, so that `next` is the first that follows.
     pub async fn open(location: &Location, credentials: &Credentials, next: u64) -> Result<Follower> {
-        let table = open_newest(location, credentials).await?;
+        let table = match open_newest(location, credentials).await {
+            // A later version asks for what we do not do; those before it are followed until it comes.
+            Err(e) if e.code == Code::Unsupported && next > 0 => {
+                let before =
+                    Table::open_version(table_dir(location, credentials)?, Some(next - 1)).await.ok().flatten();
+                let before = before.filter(|before| before.version + 1 == next).ok_or(e)?;
+                return Ok(Follower { table: before, ahead: None, idle: 0 });
+            }
+            opened => opened?,
+        };
         let newest = table.version;
         if newest + 1 < next {
             let message = format!("the Delta table ends at version {newest}, before version {next}, which comes next");
@@ -146,6 +160,11 @@ impl Table {
         .map_err(|e: buoyant_kernel::Error| format_error(&e, what, &place))
     }
 
+    /// True where the table writes a change data feed.
+    pub fn has_feed(&self) -> bool {
+        self.metadata.property(FEED) == Some("true")
+    }
+
     async fn entry(&self, version: u64) -> Result<Option<Entry>> {
         let name = entry_name(version);
         match self.dir.get(&name).await? {
@@ -173,7 +192,13 @@ fn gap(message: String, why: &str, table: &Table) -> Error {
 
 fn changes(version: u64, entry: &Entry, table: &Table) -> Result<Changes> {
     let dir = &table.dir;
-    let mut changes = Changes { version, has_new_columns: entry.metadata.is_some(), ..Changes::default() };
+    let metadata = entry.metadata.as_ref().unwrap_or(&table.metadata);
+    let mut changes = Changes {
+        version,
+        has_new_columns: entry.metadata.is_some(),
+        has_feed: metadata.property(FEED) == Some("true"),
+        ..Changes::default()
+    };
     for file in entry.feed.iter() {
         changes.feed.push(DataFile::new(&file.path, file.size, Some(&file.partition_values), None, dir)?);
     }

@@ -118,6 +118,11 @@ impl DataFile {
         }
     }
 
+    /// True where the log tells that the file has no rows from this number on.
+    pub fn ends_at(&self, row: u64) -> bool {
+        self.records == Some(row)
+    }
+
     /// How many rows are meant, where the log tells.
     pub fn rows(&self) -> Option<u64> {
         let deleted = |vector: &Option<DeletionVectorDescriptor>| {

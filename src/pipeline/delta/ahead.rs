@@ -3,9 +3,7 @@
 //! Promises: only saves time. What was read ahead counts if the pipeline, its position and its staging table are then what was
 //! expected; otherwise it is read again.
 
-use std::time::Duration;
-
-use super::{Source, is_due, read};
+use super::{Manner, Source, is_due, read};
 use crate::model::Result;
 use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
@@ -31,11 +29,11 @@ impl Ahead {
         plan: &Plan,
         source: Source,
         memory: u64,
-        limit: Duration,
+        manner: Manner,
     ) -> Result<Option<Ahead>> {
         let Some(offset) = position.source.clone() else { return Ok(None) };
         let plan = Plan { shown: false, ..plan.clone() };
-        let task = runtime::start(next(source, offset, pipeline.clone(), plan.clone(), memory, limit))?;
+        let task = runtime::start(next(source, offset, plan.clone(), memory, manner))?;
         Ok(Some(Ahead { pipeline: pipeline.clone(), position, plan, task }))
     }
 
@@ -54,18 +52,11 @@ impl Ahead {
     }
 }
 
-async fn next(
-    mut source: Source,
-    mut at: Offset,
-    pipeline: Pipeline,
-    plan: Plan,
-    memory: u64,
-    limit: Duration,
-) -> Result<Ready> {
-    let ready = source.prepare_within(limit, &mut at, pipeline.options.on_change).await?;
+async fn next(mut source: Source, mut at: Offset, plan: Plan, memory: u64, manner: Manner) -> Result<Ready> {
+    let ready = source.prepare_within(&mut at, &manner).await?;
     if !ready || is_due(&source, &at) {
         return Ok((source, None));
     }
-    let found = read(&source, &at, &plan, memory).await?;
+    let found = read(&mut source, &at, &plan, memory, &manner).await?;
     Ok((source, Some(found)))
 }

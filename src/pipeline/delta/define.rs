@@ -9,7 +9,7 @@ use crate::convert::typed::column_type;
 use crate::lake::delta::{Follower, Table, is_delta_table, open_newest};
 use crate::model::location::Location;
 use crate::model::offset::Offset;
-use crate::model::options::{OnChange, Options};
+use crate::model::options::{ChangeFeed, OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::{runtime, spi, user};
@@ -20,7 +20,6 @@ use crate::pipeline::{access, scope};
 const OF_FILES: &[&str] = &[
     "recursive",
     "settle",
-    "max_files_per_chunk",
     "on_replaced",
     "identity",
     "cleanup",
@@ -83,7 +82,12 @@ pub fn check_change(pipeline: &Pipeline, given: &Value, options: &Options) -> Re
 
 fn check_apply(options: &Options) -> Result<()> {
     if options.on_change != OnChange::Apply {
-        return Ok(());
+        if options.change_feed == ChangeFeed::Auto {
+            return Ok(());
+        }
+        return Err(Error::new(Code::InvalidParameter, "option \"change_feed\" needs \"on_change\": \"apply\"")
+            .detail("It says how changes are learnt of, and none are taken.")
+            .hint("Add \"on_change\": \"apply\" and \"primary_key\", or leave it out."));
     }
     let deciding = [
         ("order_by", !options.order_by.is_empty()),
@@ -108,7 +112,7 @@ fn check_apply(options: &Options) -> Result<()> {
 
 /// Refuses options that have no meaning for this kind of source.
 fn check_options(given: &Value, is_delta: bool) -> Result<()> {
-    let of_delta: &[&str] = &["start_version", "start_timestamp", "on_change"];
+    let of_delta: &[&str] = &["start_version", "start_timestamp", "on_change", "change_feed"];
     let (refused, kind) = if is_delta { (OF_FILES, "a Delta table") } else { (of_delta, "landing files") };
     let keys = given.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
     match keys.into_iter().find(|key| refused.contains(&key.as_str())) {
@@ -129,6 +133,11 @@ pub fn columns(table: &Table) -> String {
 
 /// Where a new pipeline begins to read.
 pub fn start(table: Table, options: &Options) -> Result<Offset> {
+    if options.change_feed == ChangeFeed::Always && !table.has_feed() {
+        return Err(Error::new(Code::InvalidParameter, "the Delta table writes no change data feed")
+            .detail(format!("location: {}: option \"change_feed\" is true", table.location()))
+            .hint("ALTER TABLE ... SET TBLPROPERTIES (delta.enableChangeDataFeed = true), or leave the option out."));
+    }
     let moment: Option<i64> = match &options.start_timestamp {
         None => None,
         Some(text) => {

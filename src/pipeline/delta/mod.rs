@@ -1,7 +1,8 @@
 //! A Delta table as a pipeline's source: read whole as it was at one version, then followed version by version.
 //!
-//! Promises: each row is taken once, whatever dies whenever: how far the table was read is an offset that commits with the rows. A chunk
-//! holds rows of one version alone, and a version may take several chunks. What is gone before it was read stops the pipeline.
+//! Promises: each row is taken once, whatever dies whenever: how far the table was read is an offset that commits with the rows. A
+//! version may take several chunks, and versions that only added rows may share one; a version that changed rows shares none. What is
+//! gone before it was read stops the pipeline.
 
 mod ahead;
 pub mod define;
@@ -15,7 +16,7 @@ use crate::lake::delta::{Changes, DataFile, Follower, Table};
 use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::offset::Offset;
-use crate::model::options::OnChange;
+use crate::model::options::{ChangeFeed, OnChange};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
@@ -49,6 +50,23 @@ struct Work {
     steps: Vec<Step>,
     /// True where rows were changed and are not taken.
     skipped: bool,
+    /// True where the version may share a chunk with others: it added rows, with the columns that there were, and did nothing else.
+    shares: bool,
+}
+
+/// What decides how the table is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    pub on_change: OnChange,
+    pub change_feed: ChangeFeed,
+    /// How long reading the log may take.
+    pub limit: Duration,
+}
+
+impl Manner {
+    pub fn of(pipeline: &Pipeline, limit: Duration) -> Manner {
+        Manner { on_change: pipeline.options.on_change, change_feed: pipeline.options.change_feed, limit }
+    }
 }
 
 /// A source that is open, with the version that is being read.
@@ -68,14 +86,14 @@ impl Source {
     }
 
     /// The same as [`Source::prepare`], given up after a while.
-    pub async fn prepare_within(&mut self, limit: Duration, offset: &mut Offset, on_change: OnChange) -> Result<bool> {
-        tokio::time::timeout(limit, self.prepare(offset, on_change))
+    pub async fn prepare_within(&mut self, offset: &mut Offset, manner: &Manner) -> Result<bool> {
+        tokio::time::timeout(manner.limit, self.prepare(offset, manner))
             .await
             .unwrap_or_else(|_| Err(slow("reading the log of the Delta table")))
     }
 
     /// Makes ready what is to be read at the offset, whose `renamed` and `table` are brought up to date; false where there is nothing yet.
-    async fn prepare(&mut self, offset: &mut Offset, on_change: OnChange) -> Result<bool> {
+    async fn prepare(&mut self, offset: &mut Offset, manner: &Manner) -> Result<bool> {
         if self.work.as_ref().is_some_and(|w| w.version == offset.version && w.snapshot == offset.snapshot) {
             return Ok(true);
         }
@@ -105,7 +123,7 @@ impl Source {
         }
         self.follower = Some(follower);
         let Some(changes) = changes else { return Ok(false) };
-        self.work = Some(work_of(changes, on_change, &self.location)?);
+        self.work = Some(work_of(changes, manner, &self.location)?);
         Ok(true)
     }
 
@@ -123,7 +141,7 @@ impl Source {
         let files = table.data_files().await?;
         let steps = files.into_iter().map(|file| Step { file, role: Role::Added }).collect();
         self.whole = Some(table);
-        self.work = Some(Work { version: offset.version, snapshot: true, steps, skipped: false });
+        self.work = Some(Work { version: offset.version, snapshot: true, steps, skipped: false, shares: false });
         Ok(())
     }
 
@@ -135,9 +153,9 @@ impl Source {
         (left.len(), left.iter().sum())
     }
 
-    /// The version whose changes are left out, if that is what is ready.
-    pub fn skipped(&self) -> Option<u64> {
-        self.work.as_ref().filter(|work| work.skipped).map(|work| work.version)
+    /// The version whose changes are left out, if that is what was read at the offset.
+    pub fn skipped(&self, at: &Offset) -> Option<u64> {
+        self.work.as_ref().filter(|work| work.skipped && work.version == at.version).map(|work| work.version)
     }
 
     fn table(&self) -> Result<&Table> {
@@ -177,10 +195,12 @@ fn check_identity(table: &Table, offset: &Offset) -> Result<()> {
     )))
 }
 
-fn work_of(changes: Changes, on_change: OnChange, location: &Location) -> Result<Work> {
-    let mut work = Work { version: changes.version, snapshot: false, steps: vec![], skipped: false };
+fn work_of(changes: Changes, manner: &Manner, location: &Location) -> Result<Work> {
+    let shares = changes.only_adds() && !changes.has_new_columns;
+    let mut work = Work { version: changes.version, snapshot: false, steps: vec![], skipped: false, shares };
+    let feed_alone = manner.change_feed == ChangeFeed::Always;
     let mut take = |files: Vec<DataFile>, role| work.steps.extend(files.into_iter().map(|file| Step { file, role }));
-    match on_change {
+    match manner.on_change {
         _ if changes.only_adds() => take(changes.added, Role::Added),
         OnChange::Fail => {
             return Err(Error::new(
@@ -194,7 +214,15 @@ fn work_of(changes: Changes, on_change: OnChange, location: &Location) -> Result
         }
         OnChange::Skip => work.skipped = true,
         // What goes comes first: a row that only moved, or was changed, is there again behind it, whatever the order of the files.
-        OnChange::Apply if !changes.feed.is_empty() => {
+        OnChange::Apply if feed_alone && !changes.has_feed => {
+            return Err(Error::new(
+                Code::Stopped,
+                format!("version {} of the Delta table changed rows and wrote no change data feed", changes.version),
+            )
+            .detail(format!("location: {location}: option \"change_feed\" is true"))
+            .hint("Set option \"change_feed\" to \"auto\" and resume: the files of the version tell the same."));
+        }
+        OnChange::Apply if !changes.feed.is_empty() && manner.change_feed != ChangeFeed::Never => {
             take(changes.feed.clone(), Role::FeedBefore);
             take(changes.feed, Role::FeedAfter);
         }

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
 use futures::TryStreamExt;
 
-use super::{Role, Source, Step, Work};
+use super::{Manner, Role, Source, Step, Work};
 use crate::format::{Format, RawBatch};
 use crate::lake::delta::{CHANGE_TYPE, Rows, Table};
 use crate::lake::parquet_rows::Limits;
@@ -24,48 +24,73 @@ use crate::pipeline::rescue;
 /// Records that become one batch.
 const BATCH_ROWS: usize = 16_384;
 
-/// The rows from the offset on, and the offset behind them.
-pub async fn read(source: &Source, offset: &Offset, plan: &Plan, memory: u64) -> Result<(Read, Offset)> {
-    let work = source.work.as_ref().ok_or_else(|| Error::new(Code::Internal, "no version is ready to be read"))?;
-    let table = source.table()?;
-    let mut reader = Reader { plan, offset, work, out: Read::default(), matched: None };
+/// The rows from the offset on, and the offset behind them. Versions that only added rows follow each other until the chunk is full.
+pub async fn read(
+    source: &mut Source,
+    offset: &Offset,
+    plan: &Plan,
+    memory: u64,
+    manner: &Manner,
+) -> Result<(Read, Offset)> {
+    let mut reader = Reader { plan, memory, out: Read::default(), matched: None };
     let mut at = offset.clone();
-    while let Some(step) = work.steps.get(usize::try_from(at.files).unwrap_or(usize::MAX)) {
-        if !reader.file(table, step, &mut at, memory).await? {
-            reader.out.every_row = at.sweep.is_some();
-            return Ok((reader.out, at));
+    for versions in 1.. {
+        let work = source.work.as_ref().ok_or_else(|| Error::new(Code::Internal, "no version is ready to be read"))?;
+        let is_done = reader.version(source.table()?, work, &mut at).await?;
+        let goes_on = is_done && work.shares && versions < plan.max_files && !reader.is_full();
+        if is_done && at.sweep.is_none() {
+            at = at.next_version(&at.table);
         }
-        if plan.shown {
-            progress::file_done();
+        if !goes_on {
+            break;
         }
-        at = Offset { files: at.files + 1, row: 0, records: 0, ..at };
-        if reader.is_full() {
+        // Why the next version can't be had is said when it is its turn; what was read until here is loaded.
+        let ready = source.prepare_within(&mut at, manner).await.unwrap_or(false);
+        if !ready || !source.work.as_ref().is_some_and(|work| work.shares) {
             break;
         }
     }
-    let is_done = at.files >= work.steps.len() as u64;
     reader.out.every_row = at.sweep.is_some();
-    let next = if is_done && at.sweep.is_none() { at.next_version(&at.table) } else { at };
-    Ok((reader.out, next))
+    Ok((reader.out, at))
 }
 
 struct Reader<'a> {
     plan: &'a Plan,
-    offset: &'a Offset,
-    work: &'a Work,
+    memory: u64,
     out: Read,
     matched: Option<(Vec<String>, Arc<Match>)>,
 }
 
 impl Reader<'_> {
     fn is_full(&self) -> bool {
-        self.out.records >= self.plan.max_rows || self.out.bytes >= self.plan.max_bytes
+        let has = |n: usize, most: u32| u32::try_from(n).unwrap_or(u32::MAX) >= most;
+        self.out.records >= self.plan.max_rows
+            || self.out.bytes >= self.plan.max_bytes
+            || has(self.out.parts.len(), self.plan.max_files)
+    }
+
+    /// Takes rows of one version; false where some are left.
+    async fn version(&mut self, table: &Table, work: &Work, at: &mut Offset) -> Result<bool> {
+        while let Some(step) = work.steps.get(usize::try_from(at.files).unwrap_or(usize::MAX)) {
+            if !self.file(table, work, step, at).await? {
+                return Ok(false);
+            }
+            if self.plan.shown {
+                progress::file_done();
+            }
+            *at = Offset { files: at.files + 1, row: 0, records: 0, ..at.clone() };
+            if self.is_full() {
+                break;
+            }
+        }
+        Ok(at.files >= work.steps.len() as u64)
     }
 
     /// Takes rows of one file; false where some are left.
-    async fn file(&mut self, table: &Table, step: &Step, at: &mut Offset, memory: u64) -> Result<bool> {
+    async fn file(&mut self, table: &Table, work: &Work, step: &Step, at: &mut Offset) -> Result<bool> {
         let (first_row, first_record) = (at.row, at.records);
-        let mut rows = table.rows(step.file.clone(), at.row, Limits { batch_rows: BATCH_ROWS, memory }).await?;
+        let mut rows =
+            table.rows(step.file.clone(), at.row, Limits { batch_rows: BATCH_ROWS, memory: self.memory }).await?;
         let mut columns = Vec::new();
         let mut done = true;
         while let Some(next) = rows.try_next().await? {
@@ -78,7 +103,7 @@ impl Reader<'_> {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let batch = under_known_names(batch, table, &self.offset_names(at))?;
+            let batch = under_known_names(batch, table, &names_of(at))?;
             columns = batch.schema_ref().fields().iter().map(|f| f.name().clone()).collect();
             let count = batch.num_rows() as u64;
             self.push(&batch, &columns, step.role, at)?;
@@ -89,14 +114,14 @@ impl Reader<'_> {
                 progress::read(count, bytes);
             }
             if self.is_full() {
-                // Where that was the file's very end as well, the next look finds no more rows.
-                done = false;
+                // Where that was the very end of a file of which the log does not tell, the next look finds no more rows.
+                done = step.file.ends_at(at.row);
                 break;
             }
         }
         self.out.parts.push(Part {
             path: step.file.path.clone(),
-            etag: self.label(step.role),
+            etag: label(work, step.role, at),
             size: step.file.size,
             first_record: first_record + 1,
             records: at.records - first_record,
@@ -107,21 +132,6 @@ impl Reader<'_> {
         });
         self.out.modified.push(None);
         Ok(done)
-    }
-
-    fn offset_names(&self, at: &Offset) -> Vec<(String, String)> {
-        at.renamed.iter().map(|(stored, name)| (stored.clone(), name.clone())).collect()
-    }
-
-    /// Which reading of a file this is: a file may come again, with other rows of it deleted or as a whole.
-    fn label(&self, role: Role) -> String {
-        let version = self.work.version;
-        match (self.work.snapshot, role) {
-            (true, _) if self.offset.generation > 0 => format!("v{version} whole {}", self.offset.generation + 1),
-            (true, _) => format!("v{version} whole"),
-            (false, Role::Removed | Role::FeedBefore) => format!("v{version} removed"),
-            (false, _) => format!("v{version}"),
-        }
     }
 
     fn push(&mut self, batch: &RecordBatch, columns: &[String], role: Role, at: &Offset) -> Result<()> {
@@ -141,6 +151,21 @@ impl Reader<'_> {
         let encoded = rescue::encode(&batch, &matched, &Format::Typed)?;
         self.out.pieces.push(Piece { part: self.out.parts.len(), batch, encoded, matched, ops });
         Ok(())
+    }
+}
+
+fn names_of(at: &Offset) -> Vec<(String, String)> {
+    at.renamed.iter().map(|(stored, name)| (stored.clone(), name.clone())).collect()
+}
+
+/// Which reading of a file this is: a file may come again, with other rows of it deleted or as a whole.
+fn label(work: &Work, role: Role, at: &Offset) -> String {
+    let version = work.version;
+    match (work.snapshot, role) {
+        (true, _) if at.generation > 0 => format!("v{version} whole {}", at.generation + 1),
+        (true, _) => format!("v{version} whole"),
+        (false, Role::Removed | Role::FeedBefore) => format!("v{version} removed"),
+        (false, _) => format!("v{version}"),
     }
 }
 
@@ -182,7 +207,7 @@ fn under_known_names(batch: RecordBatch, table: &Table, renamed: &[(String, Stri
             None => field.as_ref().clone(),
         })
         .collect();
-    batch
-        .with_schema(Arc::new(Schema::new(fields)))
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), batch.columns().to_vec(), &options)
         .map_err(|e| Error::new(Code::Internal, format!("columns could not be renamed: {e}")))
 }

@@ -1,0 +1,92 @@
+//! Aggregates are counted while rows go into their table; whatever stands in the way of that changes nothing of what they show.
+
+use crate::retail::assert_verified;
+use crate::server::{Preload, Server, land, url};
+use crate::sql::Session;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn orders(name: &str) -> (Arc<Server>, Session, PathBuf) {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database(name);
+    let landing = server.create_dir(&format!("{name}_landing"));
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'g text, who text, n int CHECK (n < 1000), x numeric',
+                staging => 'staging.p', every => NULL, options => '{{\"settle\": 0}}');
+         SELECT millrace.create_aggregate('p', 'stats',
+                'SELECT g, count(*) AS rows, sum(n) AS n, avg(x) AS x, max(n) AS most, count(DISTINCT who) AS people FROM staging.p GROUP BY g')",
+        url(&landing)
+    ));
+    (server, session, landing)
+}
+
+fn load(session: &mut Session, landing: &Path, file: &str, lines: &str) {
+    land(landing, file, format!("g,who,n,x\n{lines}").as_bytes());
+    session.execute("CALL millrace.run('p')");
+    assert_verified(session, "p");
+}
+
+fn stats(session: &mut Session) -> Vec<String> {
+    session.lines("SELECT g, rows, n, x, most, people FROM staging.stats ORDER BY g")
+}
+
+#[test]
+fn a_value_that_came_before_counts_once_whoever_loads_the_chunk() {
+    let (server, mut session, landing) = orders("counting_distinct");
+    load(&mut session, &landing, "1.csv", "a,ann,1,1.5\na,bob,2,2\nb,ann,3,1\n");
+    load(&mut session, &landing, "2.csv", "a,ann,1,1.5\na,cleo,2,2\n,ann,,\n");
+    // Another process knows nothing of what this one remembers, and the other way round.
+    let mut other = server.session("counting_distinct");
+    load(&mut other, &landing, "3.csv", "a,dan,1,1\nb,ann,3,1\n");
+    load(&mut session, &landing, "4.csv", "a,dan,1,1\nb,eve,3,1\n");
+    assert_eq!(
+        session.lines("SELECT g, rows, n, round(x, 1), most, people FROM staging.stats ORDER BY g"),
+        ["a|6|8|1.5|2|4", "b|3|9|1.0|3|2", "|1||||1"]
+    );
+}
+
+#[test]
+fn a_chunk_that_is_undone_leaves_nothing_behind_in_memory() {
+    let (_server, mut session, landing) = orders("counting_undone");
+    load(&mut session, &landing, "1.csv", "a,ann,1,1\n");
+    land(&landing, "2.csv", b"g,who,n,x\na,bob,oops,1\n");
+    session.execute("CALL millrace.run('p')");
+    let requeue = "SELECT millrace.requeue_rejects('p', fix => 'n = ''7''')";
+    session.execute(&format!("BEGIN; SAVEPOINT s; {requeue}; ROLLBACK TO SAVEPOINT s; COMMIT"));
+    session.execute(&format!("BEGIN; {requeue}; ROLLBACK"));
+    assert_eq!(session.number(requeue), 1);
+    assert_verified(&mut session, "p");
+    assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "2|2");
+}
+
+#[test]
+fn rows_that_the_table_refuses_are_not_counted() {
+    let (_server, mut session, landing) = orders("counting_refused");
+    load(&mut session, &landing, "1.csv", "a,ann,1,1\na,bob,5000,1\na,cleo,3,NaN\nb,ann,4,Infinity\n");
+    assert_eq!(stats(&mut session), ["a|2|4|NaN|3|2", "b|1|4|Infinity|4|1"]);
+    session.execute(
+        "CREATE FUNCTION staging.double() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := 2 * NEW.n; RETURN NEW; END';
+         CREATE TRIGGER double BEFORE INSERT ON staging.p FOR EACH ROW EXECUTE FUNCTION staging.double()",
+    );
+    load(&mut session, &landing, "2.csv", "c,ann,10,1\n");
+    assert_eq!(session.line("SELECT n, most FROM staging.stats WHERE g = 'c'"), "20|20");
+}
+
+#[test]
+fn an_expression_of_an_aggregate_that_fails_stops_the_chunk_and_rejects_no_row() {
+    let (_server, mut session, landing) = orders("counting_fails");
+    session.execute(
+        "SELECT millrace.create_aggregate('p', 'inverse', 'SELECT g, sum(12 / n) AS n FROM staging.p GROUP BY g')",
+    );
+    load(&mut session, &landing, "1.csv", "a,ann,1,1\na,bob,3,1\n");
+    land(&landing, "2.csv", b"g,who,n,x\na,ann,0,1\n");
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 2);
+    assert_eq!(session.number("SELECT count(*) FROM staging.p_rejects"), 0);
+    session.execute("SELECT millrace.drop_aggregate('p', 'inverse')");
+    session.execute("CALL millrace.retry_file('p', '2.csv')");
+    session.execute("CALL millrace.run('p')");
+    assert_verified(&mut session, "p");
+    assert_eq!(session.number("SELECT count(*) FROM staging.p"), 3);
+}

@@ -1,0 +1,339 @@
+//! What rows come to, group by group, counted while they go into their table: nothing is read back, and Postgres computes each
+//! expression over the values that it has in hand.
+//!
+//! Promises: a tally that [`Tally::is_whole`] holds exactly the rows that the load has kept. Groups are told apart by the bytes of
+//! their keys, which is finer than Postgres' equality: whoever merges a tally groups its groups again. What can't be counted here
+//! (no number, too long, too many) spoils the tally, and never the load.
+
+mod compile;
+mod value;
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::convert::exact::Exact;
+use crate::model::{Code, Error, Result};
+use crate::pg::spi::Arg;
+
+use compile::Compiled;
+use value::{Kind, array};
+
+/// Groups, and distinct values, that are counted in memory at most.
+const MOST: usize = 200_000;
+
+/// What to count. Expressions are numbered: the keys first, then the inputs.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub condition: Option<String>,
+    pub expressions: Vec<String>,
+    pub keys: usize,
+    pub measures: Vec<Measure>,
+    pub sets: Vec<Set>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Rows whose argument is there.
+    Count,
+    Sum,
+    Least,
+    Greatest,
+}
+
+#[derive(Debug, Clone)]
+pub struct Measure {
+    pub what: What,
+    /// `None`: the row itself.
+    pub argument: Option<usize>,
+    pub filter: Option<usize>,
+}
+
+/// Distinct values of an expression.
+#[derive(Debug, Clone)]
+pub struct Set {
+    pub argument: usize,
+    pub filter: Option<usize>,
+}
+
+/// Pairs of group and value, told apart by 128 bits of keyed hashes: no two that differ will ever share them.
+pub type Known = HashSet<u128>;
+
+#[derive(Clone)]
+enum Measured {
+    Count(i64),
+    Sum(Option<Exact>),
+    Extreme(Option<i64>),
+}
+
+struct Group {
+    keys: Vec<Option<Datum>>,
+    rows: i64,
+    measured: Vec<Measured>,
+}
+
+/// A distinct value that was not known: its group, and itself.
+struct Fresh {
+    group: u32,
+    value: Datum,
+}
+
+pub struct Tally {
+    spec: Spec,
+    kinds: Vec<Kind>,
+    places: HashMap<Vec<u8>, u32>,
+    groups: Vec<Group>,
+    known: Vec<Rc<Known>>,
+    marks: Vec<Known>,
+    fresh: Vec<Vec<Fresh>>,
+    hashers: Rc<[RandomState; 2]>,
+    memory: pg_sys::MemoryContext,
+    spoilt: bool,
+}
+
+impl Tally {
+    /// A tally for one chunk. `known`: for each set, what need not be told again.
+    pub fn new(spec: Spec, known: Vec<Rc<Known>>, hashers: Rc<[RandomState; 2]>) -> Tally {
+        // SAFETY: in a transaction; the context ends with it, whatever happens.
+        let memory = unsafe {
+            pg_sys::AllocSetContextCreateExtended(
+                pg_sys::TopTransactionContext,
+                c"millrace tally".as_ptr(),
+                0,
+                8 * 1024,
+                8 * 1024 * 1024,
+            )
+        };
+        let sets = spec.sets.len();
+        Tally {
+            spec,
+            kinds: vec![],
+            places: HashMap::new(),
+            groups: vec![],
+            known,
+            marks: vec![Known::default(); sets],
+            fresh: (0..sets).map(|_| vec![]).collect(),
+            hashers,
+            memory,
+            spoilt: false,
+        }
+    }
+
+    /// Whether every row of the load was counted.
+    pub fn is_whole(&self) -> bool {
+        !self.spoilt && !self.kinds.is_empty()
+    }
+
+    /// For each set, the pairs that it has found and that were not known.
+    pub fn into_marks(self) -> Vec<Known> {
+        self.marks
+    }
+
+    /// The groups as arrays: keys, rows, measures; then for each set the keys and values of what is new.
+    pub fn arrays(&self) -> Result<Vec<Arg>> {
+        let spec = &self.spec;
+        let groups = &self.groups;
+        let mut all = Vec::new();
+        for key in 0..spec.keys {
+            all.push(array(&self.kinds[key], groups.iter().map(|g| g.keys[key]))?);
+        }
+        all.push(Arg::Int8s(groups.iter().map(|g| Some(g.rows)).collect()));
+        for (i, measure) in spec.measures.iter().enumerate() {
+            let kind = measure.argument.map(|argument| &self.kinds[argument]);
+            let measured = groups.iter().map(|g| &g.measured[i]);
+            all.push(value::measures(measure.what, kind, measured)?);
+        }
+        for (set, fresh) in spec.sets.iter().zip(&self.fresh) {
+            for key in 0..spec.keys {
+                all.push(array(&self.kinds[key], fresh.iter().map(|f| groups[f.group as usize].keys[key]))?);
+            }
+            all.push(array(&self.kinds[set.argument], fresh.iter().map(|f| Some(f.value)))?);
+        }
+        Ok(all)
+    }
+
+    /// Counts one row; `None` where it can't be counted. `values`: those of the expressions.
+    ///
+    /// SAFETY: the values are of the kinds that were found for the expressions, and live.
+    unsafe fn add(&mut self, values: &[Option<Datum>], image: &mut Vec<u8>) -> Option<()> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let spec = &self.spec;
+            image.clear();
+            for (kind, value) in self.kinds.iter().zip(values).take(spec.keys) {
+                kind.append_image(*value, image)?;
+            }
+            let place = match self.places.get(image.as_slice()) {
+                Some(place) => *place,
+                None => {
+                    if self.groups.len() == MOST {
+                        return None;
+                    }
+                    let place = self.groups.len() as u32;
+                    let copy = |key: usize| values[key].map(|value| self.kinds[key].copy(value, self.memory));
+                    let start = |m: &Measure| match m.what {
+                        What::Count => Measured::Count(0),
+                        What::Sum => Measured::Sum(None),
+                        What::Least | What::Greatest => Measured::Extreme(None),
+                    };
+                    self.groups.push(Group {
+                        keys: (0..spec.keys).map(copy).collect(),
+                        rows: 0,
+                        measured: spec.measures.iter().map(start).collect(),
+                    });
+                    self.places.insert(image.clone(), place);
+                    place
+                }
+            };
+            let group = &mut self.groups[place as usize];
+            group.rows += 1;
+            let passes = |filter: Option<usize>| filter.is_none_or(|f| values[f].is_some_and(|v| v.value() & 1 != 0));
+            for (measure, measured) in spec.measures.iter().zip(&mut group.measured) {
+                let argument = match measure.argument {
+                    Some(argument) => values[argument].map(|value| (value, &self.kinds[argument])),
+                    None => {
+                        if let Measured::Count(n) = measured {
+                            *n += i64::from(passes(measure.filter));
+                        }
+                        continue;
+                    }
+                };
+                let Some((value, kind)) = argument.filter(|_| passes(measure.filter)) else { continue };
+                match (measured, measure.what) {
+                    (Measured::Count(n), _) => *n += 1,
+                    (Measured::Sum(sum), _) => {
+                        let value = kind.exact(value)?;
+                        *sum = Some(sum.map_or(Some(value), |sum| sum.plus(value))?);
+                    }
+                    (Measured::Extreme(known), what) => {
+                        let value = kind.ordered(value)?;
+                        let wins = |known| if what == What::Least { value < known } else { value > known };
+                        if known.is_none_or(wins) {
+                            *known = Some(value);
+                        }
+                    }
+                }
+            }
+            let keys = image.len();
+            for (i, set) in spec.sets.iter().enumerate() {
+                let Some(value) = values[set.argument].filter(|_| passes(set.filter)) else { continue };
+                image.truncate(keys);
+                let kind = &self.kinds[set.argument];
+                kind.append_image(Some(value), image)?;
+                let [one, two] = &*self.hashers;
+                let mark = u128::from(one.hash_one(&*image)) << 64 | u128::from(two.hash_one(&*image));
+                if !self.known[i].contains(&mark) && self.marks[i].insert(mark) {
+                    if self.fresh[i].len() == MOST {
+                        return None;
+                    }
+                    self.fresh[i].push(Fresh { group: place, value: kind.copy(value, self.memory) });
+                }
+            }
+            Some(())
+        }
+    }
+}
+
+/// The tallies of one load.
+#[derive(Default)]
+pub struct Tallies {
+    all: Vec<Tally>,
+    /// An expression is being computed, so that an error is its own and no row's.
+    computing: bool,
+}
+
+impl Tallies {
+    pub fn new(all: Vec<Tally>) -> Tallies {
+        Tallies { all, computing: false }
+    }
+
+    pub fn into_all(self) -> Vec<Tally> {
+        self.all
+    }
+
+    /// Gives up, as rows were counted that are not loaded, or the other way round. True if an expression of ours has raised the error.
+    pub fn spoil(&mut self) -> bool {
+        self.all.iter_mut().for_each(|tally| tally.spoilt = true);
+        std::mem::take(&mut self.computing)
+    }
+}
+
+/// Tallies at work on one table.
+pub(super) struct Counting<'a> {
+    tallies: &'a mut Tallies,
+    compiled: Vec<Option<Compiled>>,
+    image: Vec<u8>,
+}
+
+impl<'a> Counting<'a> {
+    /// SAFETY: `state` and `item` belong together and the item's relation is open; what is made lives in the current memory context.
+    pub(super) unsafe fn open(
+        tallies: &'a mut Tallies,
+        state: *mut pg_sys::ParseState,
+        item: *mut pg_sys::ParseNamespaceItem,
+    ) -> Result<Counting<'a>> {
+        tallies.computing = true;
+        let mut compiled = Vec::new();
+        for tally in &mut tallies.all {
+            // SAFETY: as promised by the caller.
+            let found = if tally.spoilt { None } else { unsafe { Compiled::new(&tally.spec, state, item)? } };
+            match &found {
+                Some(found) => tally.kinds = found.kinds(),
+                None => tally.spoilt = true,
+            }
+            compiled.push(found);
+        }
+        tallies.computing = false;
+        Ok(Counting { tallies, compiled, image: vec![] })
+    }
+
+    /// Counts rows that are in the table now.
+    ///
+    /// SAFETY: the slots are of that table and hold their values; the memory of the context's tuples is kept until the call returns.
+    pub(super) unsafe fn see(
+        &mut self,
+        context: *mut pg_sys::ExprContext,
+        slots: &[*mut pg_sys::TupleTableSlot],
+    ) -> Result<()> {
+        for (tally, compiled) in self.tallies.all.iter_mut().zip(&mut self.compiled) {
+            let Some(compiled) = compiled.as_mut().filter(|_| !tally.spoilt) else { continue };
+            self.tallies.computing = true;
+            // SAFETY: as promised by the caller.
+            unsafe { compiled.compute(context, slots) };
+            self.tallies.computing = false;
+            for row in 0..slots.len() {
+                let values = compiled.row(row).ok_or_else(|| Error::new(Code::Internal, "a row was not computed"))?;
+                // The condition comes last.
+                let (values, condition) = values.split_at(tally.spec.expressions.len());
+                if condition.iter().any(|value| value.is_none_or(|value| value.value() & 1 == 0)) {
+                    continue;
+                }
+                // SAFETY: the values were just computed by expressions of these kinds.
+                if unsafe { tally.add(values, &mut self.image) }.is_none() {
+                    tally.spoilt = true;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The transaction that is under way, for whoever asks later what became of it. `None`: within a subtransaction, which may be undone alone.
+pub fn this_transaction() -> Option<pg_sys::TransactionId> {
+    // SAFETY: in a transaction.
+    unsafe { (pg_sys::GetCurrentTransactionNestLevel() == 1).then(|| pg_sys::GetTopTransactionIdIfAny()) }
+}
+
+pub fn has_committed(transaction: pg_sys::TransactionId) -> bool {
+    // SAFETY: a look-up of a transaction of this session, which the log of commits has not forgotten: it was a moment ago.
+    transaction != pg_sys::InvalidTransactionId && unsafe { pg_sys::TransactionIdDidCommit(transaction) }
+}
+
+/// The type that a column of these has in an array; for those that have none there is none.
+fn array_type(element: Oid) -> Option<Oid> {
+    // SAFETY: a look-up in the catalog.
+    Some(unsafe { pg_sys::get_array_type(element) }).filter(|oid| *oid != Oid::INVALID)
+}
