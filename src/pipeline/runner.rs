@@ -357,7 +357,11 @@ impl Runner {
         started: Instant,
     ) -> Result<Tick> {
         let Ready { table, mut read, prepared, misfit } = ready;
-        let settled = evolve::settle(self.mode, pipeline, &plan.columns, &read);
+        // A file that the raw layer can't hold is set aside alone; it is no reason to change a column or to stop.
+        let settled = match misfit {
+            Some(_) => Ok(false),
+            None => evolve::settle(self.mode, pipeline, &plan.columns, &read),
+        };
         if !matches!(settled, Ok(false)) {
             if let (Some(table), Some(prepared)) = (table, prepared) {
                 runtime::wait(async move {
