@@ -22,6 +22,17 @@ pub fn measure(place: &mut Place) -> Vec<Line> {
          SELECT millrace.create_aggregate('latency', 'latency_stats', 'SELECT merchant, count(*) AS n, avg(amount) AS a FROM staging.latency GROUP BY merchant')"
     ));
     let mut reader = Client::connect(&place.uri, NoTls).expect("the server answers");
+    // A pipeline at work, not one that is about to begin.
+    let begun = Instant::now();
+    while reader
+        .query_one("SELECT count(*) FROM millrace.progress WHERE pipeline = 'latency' AND pid IS NOT NULL", &[])
+        .expect("an answer")
+        .get::<_, i64>(0)
+        == 0
+    {
+        assert!(begun.elapsed() < LIMIT, "the pipeline's worker does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut times = vec![];
     for (i, path) in place.paths("latency_side").into_iter().enumerate() {
         let second = Instant::now();

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 pub struct Azurite {
     data: tempfile::TempDir,
+    secured: bool,
     child: Option<Child>,
     answer: serde_json::Value,
 }
@@ -19,9 +20,45 @@ pub struct Azurite {
 impl Azurite {
     /// Started, with these containers.
     pub fn start(containers: &[&str]) -> Azurite {
-        let mut azurite = Azurite { data: tempfile::tempdir().unwrap(), child: None, answer: serde_json::Value::Null };
+        Azurite::begin(containers, false)
+    }
+
+    /// The same over HTTPS, with a certificate that nobody knows yet, and a token endpoint beside it.
+    pub fn start_secured(containers: &[&str]) -> Azurite {
+        Azurite::begin(containers, true)
+    }
+
+    fn begin(containers: &[&str], secured: bool) -> Azurite {
+        let data = tempfile::tempdir().unwrap();
+        let mut azurite = Azurite { data, secured, child: None, answer: serde_json::Value::Null };
+        if secured {
+            azurite.make_certificate();
+        }
         azurite.run(containers);
         azurite
+    }
+
+    fn make_certificate(&self) {
+        // A default configuration would make a certificate of an authority, which no server may show.
+        let of_a_server = "[req]\ndistinguished_name = name\nx509_extensions = server\nprompt = no\n[name]\nCN = 127.0.0.1\n\
+             [server]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n";
+        std::fs::write(self.file("cert.conf"), of_a_server).unwrap();
+        let mut command = Command::new("openssl");
+        command
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-config"])
+            .arg(self.file("cert.conf"));
+        command.arg("-keyout").arg(self.file("key.pem")).arg("-out").arg(self.file("cert.pem"));
+        let output = command.output().expect("openssl is there");
+        assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// What its certificate reads like.
+    pub fn certificate(&self) -> String {
+        std::fs::read_to_string(self.file("cert.pem")).unwrap()
     }
 
     /// Ends it; what it holds stays.
@@ -47,6 +84,10 @@ impl Azurite {
         if let Some(port) = self.answer["port"].as_u64() {
             command.env("PORT", port.to_string());
         }
+        if self.secured {
+            let (cert, key) = (self.file("cert.pem"), self.file("key.pem"));
+            command.env("NODE_EXTRA_CA_CERTS", &cert).env("CERT", &cert).env("KEY", &key);
+        }
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -58,7 +99,8 @@ impl Azurite {
         self.answer = serde_json::from_str(&line).unwrap_or_else(|e| panic!("Azurite does not start: {e}: {line}"));
     }
 
-    fn text(&self, name: &str) -> String {
+    /// Something that serve.mjs says of itself.
+    pub fn text(&self, name: &str) -> String {
         self.answer[name].as_str().unwrap_or_default().to_owned()
     }
 

@@ -1,22 +1,18 @@
 //! Aggregates show what their query over the whole table shows, chunk after chunk; what can't be kept is refused by name.
 
+use crate::lake::{Case, Storage};
 use crate::retail::assert_view_is_recompute;
-use crate::server::{Preload, Server, land, url};
+use crate::server::Preload;
 use crate::sql::{Session, quote};
-use std::path::PathBuf;
-use std::sync::Arc;
 
-fn orders(name: &str) -> (Arc<Server>, Session, PathBuf) {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
-    session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('orders', source => '{}/*.csv', staging => 'staging.orders', every => NULL,
-                columns => 'merchant text, customer text, gender text, amount numeric(12,2), n int, f double precision, day date')",
-        url(&landing)
+fn orders(name: &str) -> Case {
+    let mut case = Case::new(Storage::of(module_path!()), name, Preload::No);
+    case.session.execute(&format!(
+        "SELECT millrace.create_pipeline('orders', source => '{}/*.csv', staging => 'staging.orders', every => NULL,
+                columns => 'merchant text, customer text, gender text, amount numeric(12,2), n int, f double precision, day date', options => '{{\"settle\": 0}}')",
+        case.lake.landing()
     ));
-    (server, session, landing)
+    case
 }
 
 /// Some lines with repeats and gaps in every column: NULLs, one-row groups, equal values.
@@ -73,14 +69,14 @@ const QUERIES: [(&str, &str); 6] = [
 
 #[test]
 fn the_view_equals_the_query_over_the_whole_table_after_every_chunk() {
-    let (_server, mut session, landing) = orders("aggregates");
+    let Case { server: _server, mut session, lake, .. } = orders("aggregates");
     let (before, after) = QUERIES.split_at(4);
     for (name, query) in before {
         session.execute(&format!("SELECT millrace.create_aggregate('orders', '{name}', {})", quote(query)));
         assert_view_is_recompute(&mut session, &format!("staging.{name}"), query);
     }
     for batch in 0..8 {
-        land(&landing, &format!("{batch}.csv"), lines(batch).as_bytes());
+        lake.land(&format!("{batch}.csv"), lines(batch).as_bytes());
         session.execute("CALL millrace.run('orders')");
         if batch == 3 {
             // One made later starts from the rows that are there.
@@ -98,7 +94,7 @@ fn the_view_equals_the_query_over_the_whole_table_after_every_chunk() {
 
 #[test]
 fn numeric_stays_numeric_and_columns_keep_the_types_of_the_query() {
-    let (_server, mut session, _landing) = orders("aggregate_types");
+    let Case { server: _server, mut session, .. } = orders("aggregate_types");
     let (_, query) = QUERIES[1];
     session.execute(&format!("SELECT millrace.create_aggregate('orders', 'everything', {})", quote(query)));
     session.execute(&format!("CREATE VIEW staging.plain AS {query}"));
@@ -112,7 +108,7 @@ fn numeric_stays_numeric_and_columns_keep_the_types_of_the_query() {
 
 #[test]
 fn what_can_not_be_kept_is_refused_by_name_with_a_hint() {
-    let (_server, mut session, _landing) = orders("aggregate_refused");
+    let Case { server: _server, mut session, .. } = orders("aggregate_refused");
     session.execute("CREATE TABLE staging.other (merchant text)");
     for (query, named) in [
         (

@@ -1,37 +1,32 @@
 //! Bad input is refused with SQLSTATE, detail and hint, and changes nothing: not a row, not a table, not a file.
 
-use crate::server::{Preload, Server, land, url};
+use crate::lake::{self, Lake, Storage};
+use crate::server::{Preload, Server};
 use crate::sql::{Session, quote};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 struct Case {
     _server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
-    lake: PathBuf,
+    lake: Lake,
 }
 
 /// A database with one good pipeline 'good' over one landed file, nothing loaded yet.
 fn case(name: &str) -> Case {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
-    let lake = server.create_dir(&format!("{name}_lake"));
-    land(&landing, "one.csv", b"id,amount\n1,1.50\n2,2.50\n");
+    let lake::Case { server, mut session, lake, .. } = lake::Case::new(Storage::of(module_path!()), name, Preload::No);
+    lake.land("one.csv", b"id,amount\n1,1.50\n2,2.50\n");
     session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('good', source => '{}/*.csv', columns => 'id int, amount numeric', staging => 'staging.good', every => NULL)",
-        url(&landing)
+        "SELECT millrace.create_pipeline('good', source => '{}/*.csv', columns => 'id int, amount numeric', staging => 'staging.good', every => NULL,
+                options => '{{\"settle\": 0}}')",
+        lake.landing()
     ));
-    Case { _server: server, session, landing, lake }
+    Case { _server: server, session, lake }
 }
 
 impl Case {
     /// A call of create_pipeline for a new pipeline with these arguments changed.
     fn create(&self, arguments: &[(&str, &str)]) -> String {
-        let source = quote(&format!("{}/*.csv", url(&self.landing)));
+        let source = quote(&format!("{}/*.csv", self.lake.landing()));
         let mut all = vec![
             ("name", "'new'"),
             ("source", &source),
@@ -78,48 +73,9 @@ impl Case {
             })
             .collect();
         digest.extend(self.session.lines("SELECT relname, relkind FROM pg_class WHERE oid >= 16384 ORDER BY 1, 2"));
-        digest.extend(tree(&self.lake));
+        digest.extend(self.lake.list(""));
         digest
     }
-}
-
-fn tree(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(tree(&path));
-        }
-        found.push(path.display().to_string());
-    }
-    found.sort();
-    found
-}
-
-#[test]
-fn a_missing_directory() {
-    let mut case = case("bad_directory");
-    let sql = case.create(&[("source", "'file:///nowhere/at/all/*.csv'")]);
-    let said = case.refuses(&sql, "58P01");
-    assert!(said.contains("/nowhere/at/all"), "{said}");
-}
-
-#[test]
-fn an_unreadable_file() {
-    let mut case = case("bad_unreadable");
-    land(&case.landing, "secret.csv", b"id,amount\n1,1\n");
-    let file = case.landing.join("secret.csv");
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o000)).unwrap();
-    let source = quote(&format!("{}/secret*.csv", url(&case.landing)));
-    let sql = case.create(&[("source", &source), ("columns", "NULL")]);
-    let said = case.refuses(&sql, "42501");
-    assert!(said.contains("secret.csv"), "{said}");
-
-    // While a pipeline runs, an unreadable file is that file's trouble alone.
-    case.session.execute("CALL millrace.run('good')");
-    assert_eq!(case.session.number("SELECT count(*) FROM staging.good"), 2);
-    let state = case.session.line("SELECT state, error IS NOT NULL FROM millrace.files WHERE path LIKE '%secret.csv'");
-    assert_eq!(state, "failed|t");
 }
 
 #[test]
@@ -160,10 +116,9 @@ fn malformed_columns() {
 #[test]
 fn a_raw_location_that_holds_something_else() {
     let mut case = case("bad_raw");
-    let other = case.lake.join("other");
-    std::fs::create_dir(&other).unwrap();
-    std::fs::write(other.join("photo.jpg"), b"not a table").unwrap();
-    let sql = case.create(&[("raw", &quote(&url(&other)))]);
+    case.lake.create(&case._server, "other");
+    case.lake.put("other", "photo.jpg", b"not a table");
+    let sql = case.create(&[("raw", &quote(&case.lake.url("other")))]);
     let said = case.refuses(&sql, "42809");
     assert!(said.contains("other"), "{said}");
 }

@@ -1,65 +1,39 @@
 //! Landing files are taken away when everything that they are for is committed, and not before.
 
-use crate::lake::{Lake, Storage, on_each_storage};
+use crate::lake::{Case, Storage, on_each_storage};
 use crate::retail::assert_verified;
-use crate::server::{Preload, Server, wait_until};
-use crate::sql::{Session, quote};
-use std::sync::Arc;
+use crate::server::{Preload, wait_until};
+use crate::sql::quote;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 
-struct Case {
-    server: Arc<Server>,
-    session: Session,
-    lake: Lake,
+fn create(case: &Case, every: &str, options: &str) -> String {
+    format!(
+        "SELECT millrace.create_pipeline('p', source => {}, columns => 'id int', staging => 'staging.p', raw => {}, semi_processed => {},
+                every => {every}, options => '{options}')",
+        quote(&format!("{}/*.csv", case.lake.url("in"))),
+        quote(&case.lake.url("raw")),
+        quote(&case.lake.url("semi")),
+    )
 }
 
-fn case(storage: Storage, name: &str, preload: Preload) -> Case {
-    let server = Server::shared(preload);
-    let mut session = server.create_database(name);
-    session.execute("CREATE SCHEMA staging");
-    let lake = Lake::new(storage, &server, &mut session, name);
-    lake.create(&server, "in");
-    Case { server, session, lake }
-}
-
-impl Case {
-    fn create(&self, every: &str, options: &str) -> String {
-        format!(
-            "SELECT millrace.create_pipeline('p', source => {}, columns => 'id int', staging => 'staging.p', raw => {}, semi_processed => {},
-                    every => {every}, options => '{options}')",
-            quote(&format!("{}/*.csv", self.lake.url("in"))),
-            quote(&self.lake.url("raw")),
-            quote(&self.lake.url("semi")),
-        )
-    }
-
-    fn put(&self, name: &str, id: i32) {
-        self.lake.put("in", name, format!("id\n{id}\n").as_bytes());
-    }
-
-    fn run(&mut self) {
-        self.session.execute("CALL millrace.run('p')");
-    }
-
-    fn ids(&mut self) -> String {
-        self.session.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM staging.p")
-    }
+fn put(case: &Case, name: &str, id: i32) {
+    case.lake.put("in", name, format!("id\n{id}\n").as_bytes());
 }
 
 on_each_storage! {
     fn loaded_and_published_files_are_deleted_and_their_names_are_free_again(storage, cell) {
-        let mut case = case(storage, cell, Preload::No);
-        case.session.execute(&case.create("NULL", r#"{"settle": 0, "cleanup": "delete"}"#));
-        case.put("a.csv", 1);
-        case.put("b.csv", 2);
+        let mut case = Case::new(storage, cell, Preload::No);
+        case.session.execute(&create(&case, "NULL", r#"{"settle": 0, "cleanup": "delete"}"#));
+        put(&case, "a.csv", 1);
+        put(&case, "b.csv", 2);
         case.lake.put("in", "empty.csv", b"");
         case.lake.put("in", "c.txt", b"not ours");
         case.run();
         assert_eq!(case.lake.list("in"), ["c.txt"]);
         assert_eq!(case.session.lines("SELECT DISTINCT state, cleanup FROM millrace.files"), ["loaded|done"]);
-        case.put("a.csv", 3);
+        put(&case, "a.csv", 3);
         case.run();
         case.run();
         assert_eq!((case.ids(), case.lake.list("in")), ("1 2 3".into(), vec!["c.txt".to_string()]));
@@ -67,12 +41,12 @@ on_each_storage! {
     }
 
     fn archived_files_are_moved_whole_while_the_worker_goes_on(storage, cell) {
-        let mut case = case(storage, cell, Preload::Yes);
+        let mut case = Case::new(storage, cell, Preload::Yes);
         let options = format!(r#"{{"settle": 0, "cleanup": "archive", "archive": "{}"}}"#, case.lake.url("kept"));
-        case.session.execute(&case.create("'50 ms'", &options));
+        case.session.execute(&create(&case, "'50 ms'", &options));
         let names: Vec<String> = (0..20).map(|n| format!("{n:02}.csv")).collect();
         for (n, name) in names.iter().enumerate() {
-            case.put(name, n as i32);
+            put(&case, name, n as i32);
         }
         wait_until("all files are archived", SOON, || case.lake.list("kept") == names && case.lake.list("in").is_empty());
         assert_eq!(case.lake.get("kept", "07.csv"), b"id\n7\n");
@@ -83,16 +57,16 @@ on_each_storage! {
     }
 
     fn a_cleanup_that_does_not_fit_is_refused(storage, cell) {
-        let mut case = case(storage, cell, Preload::No);
+        let mut case = Case::new(storage, cell, Preload::No);
         for options in [
             r#"{"cleanup": "archive"}"#.to_string(),
             r#"{"cleanup": "sometimes"}"#.to_string(),
             format!(r#"{{"cleanup": "archive", "archive": "{}/kept"}}"#, case.lake.url("in")),
             format!(r#"{{"cleanup": "archive", "archive": "{}"}}"#, case.lake.url("raw")),
         ] {
-            case.session.raises(&case.create("NULL", &options), "22023");
+            case.session.raises(&create(&case, "NULL", &options), "22023");
         }
-        case.session.execute(&case.create("NULL", "{}"));
+        case.session.execute(&create(&case, "NULL", "{}"));
         let alter = |place: &str| {
             format!(r#"SELECT millrace.alter_pipeline('p', options => '{{"cleanup": "archive", "archive": "{}"}}')"#, case.lake.url(place))
         };
@@ -108,9 +82,9 @@ on_each_storage! {
 
 #[test]
 fn a_file_on_disk_stays_until_its_chunk_is_published() {
-    let mut case = case(Storage::Disk, "cleanup_late", Preload::No);
-    case.session.execute(&case.create("NULL", r#"{"cleanup": "delete"}"#));
-    case.put("a.csv", 1);
+    let mut case = Case::new(Storage::Disk, "cleanup_late", Preload::No);
+    case.session.execute(&create(&case, "NULL", r#"{"cleanup": "delete"}"#));
+    put(&case, "a.csv", 1);
     let semi = case.lake.disk("semi").unwrap();
     let away = semi.with_extension("away");
     std::fs::rename(&semi, &away).unwrap();
@@ -127,7 +101,7 @@ fn a_file_on_disk_stays_until_its_chunk_is_published() {
 
 #[test]
 fn one_place_on_azurite_is_known_by_all_its_names() {
-    let mut case = case(Storage::Azurite, "one_place", Preload::No);
+    let mut case = Case::new(Storage::Azurite, "one_place", Preload::No);
     let place = case.lake.url("in");
     let (container, rest) = place.strip_prefix("abfss://").unwrap().split_once('@').unwrap();
     let (host, path) = rest.split_once('/').unwrap();
@@ -143,12 +117,12 @@ fn one_place_on_azurite_is_known_by_all_its_names() {
              CREATE SERVER other FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://{container}', account_name '{account}');
              CREATE USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (account_key 'VE9Q')"
         ));
-        let create = case.create("NULL", "{}").replace(&case.lake.url("raw"), &other);
+        let create = create(&case, "NULL", "{}").replace(&case.lake.url("raw"), &other);
         let error = case.session.raises(&create, "22023");
         assert!(error.message().contains("places apart"), "{other}: {error:?}");
     }
-    case.session.execute(&case.create("NULL", "{}"));
-    let second = case.create("NULL", "{}").replace("'p'", "'q'").replace("staging.p", "staging.q");
+    case.session.execute(&create(&case, "NULL", "{}"));
+    let second = create(&case, "NULL", "{}").replace("'p'", "'q'").replace("staging.p", "staging.q");
     let error = case.session.raises(&second, "22023");
     assert!(error.message().contains("another pipeline"), "{error:?}");
     drop(case.server);

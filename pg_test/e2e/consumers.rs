@@ -1,8 +1,8 @@
 //! Consumers over real sessions: order, leases, takeover, stale tokens, failures and their return.
 
-use crate::server::{Preload, Server, land, url, wait_until};
+use crate::lake::{self, Lake, Storage};
+use crate::server::{Preload, Server, wait_until};
 use crate::sql::{Session, quote};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +10,20 @@ struct Stream {
     server: Arc<Server>,
     database: String,
     session: Session,
-    landing: PathBuf,
+    lake: Lake,
 }
 
 /// A pipeline 's' with this many chunks of one row each, and a consumer 'c' that begins at the first.
 fn stream(database: &str, chunks: u32) -> Stream {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(database);
-    let landing = server.create_dir(&format!("{database}_landing"));
+    let lake::Case { server, mut session, lake, database } =
+        lake::Case::new(Storage::of(module_path!()), database, Preload::No);
     session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
-                options => '{{\"max_files_per_chunk\": 1}}');
+        "SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
+                options => '{{\"max_files_per_chunk\": 1, \"settle\": 0}}');
          SELECT millrace.create_consumer('s', 'c', start_at => 'earliest')",
-        url(&landing)
+        lake.landing()
     ));
-    let mut stream = Stream { server, database: database.into(), session, landing };
+    let mut stream = Stream { server, database, session, lake };
     stream.add(1, chunks);
     stream
 }
@@ -33,7 +31,7 @@ fn stream(database: &str, chunks: u32) -> Stream {
 impl Stream {
     fn add(&mut self, from: u32, to: u32) {
         for i in from..=to {
-            land(&self.landing, &format!("{i:04}.csv"), format!("id\n{i}\n").as_bytes());
+            self.lake.land(&format!("{i:04}.csv"), format!("id\n{i}\n").as_bytes());
         }
         self.session.execute("CALL millrace.run('s')");
     }
@@ -200,17 +198,16 @@ fn a_sealed_chunk_is_announced_by_notify() {
 #[test]
 fn a_worker_that_waits_is_woken_by_the_commit_of_a_chunk() {
     for (preload, database) in [(Preload::Yes, "wait_preloaded"), (Preload::No, "wait_alone")] {
-        let server = Server::shared(preload);
-        let mut session = server.create_database(database);
-        let landing = server.create_dir(&format!("{database}_landing"));
+        let lake::Case { server, mut session, lake, database } =
+            lake::Case::new(Storage::of(module_path!()), database, preload);
         session.execute(&format!(
-            "CREATE SCHEMA staging;
-             SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL);
+            "SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
+                    options => '{{\"settle\": 0}}');
              SELECT millrace.create_consumer('s', 'c'); SELECT millrace.create_consumer('s', 'd')",
-            url(&landing)
+            lake.landing()
         ));
-        let mut first = server.session(database);
-        let mut second = server.session(database);
+        let mut first = server.session(&database);
+        let mut second = server.session(&database);
         std::thread::scope(|threads| {
             let by_function = threads.spawn(move || {
                 first.value("SELECT clock_timestamp() - sealed_at < '5 s' FROM millrace.next_chunk('s', 'c', wait => '1 minute')")
@@ -225,7 +222,7 @@ fn a_worker_that_waits_is_woken_by_the_commit_of_a_chunk() {
             // What the procedure holds while it waits: nothing that vacuum has to mind.
             let held = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND datname = current_database() AND backend_xmin IS NOT NULL";
             wait_until("no snapshot is held", Duration::from_secs(30), || session.number(held) == 0);
-            land(&landing, "1.csv", b"id\n1\n");
+            lake.land("1.csv", b"id\n1\n");
             session.execute("CALL millrace.run('s')");
             assert_eq!(by_function.join().unwrap(), "t");
             assert_eq!(by_procedure.join().unwrap(), "t");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::lake::{Lake, on_each_storage};
-use crate::outsider::python;
+use crate::python::python;
 use crate::server::{Preload, Server, note};
 use crate::sql::Session;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::delta::{Writer, assert_verified, create};
 use crate::lake::{Lake, Storage, on_each_storage};
-use crate::outsider::python;
+use crate::python::python;
 use crate::server::{Preload, Server, note};
 use crate::sql::Session;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::delta::{Writer, assert_verified, create};
 use crate::lake::{Lake, Storage, on_each_storage};
-use crate::outsider::python;
+use crate::python::python;
 use crate::server::{Preload, Server, note};
 
 /// A table that grows by a commit at a time.

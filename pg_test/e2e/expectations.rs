@@ -1,28 +1,32 @@
 //! Expectations: rows that do not meet them are rejected, counted, left out, or stop the pipeline; never lost, never half loaded.
 
-use crate::server::{Preload, Server, land, note, url};
+use crate::lake::{self, Lake, Storage};
+use crate::server::{Preload, Server, note};
 use crate::sql::{Session, quote};
 use crate::{copier, retail};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Case {
-    _server: Arc<Server>,
+    server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
+    lake: Lake,
+    database: String,
 }
 
 /// A pipeline 'p' with columns that conditions can be about.
 fn case(name: &str) -> Case {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
-    session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, amount numeric, kind text', staging => 'staging.p', every => NULL)",
-        url(&landing)
-    ));
-    Case { _server: server, session, landing }
+    let lake::Case { server, mut session, lake, database } =
+        lake::Case::new(Storage::of(module_path!()), name, Preload::No);
+    session.execute(&create("p", &lake));
+    Case { server, session, lake, database }
+}
+
+fn create(name: &str, lake: &Lake) -> String {
+    format!(
+        "SELECT millrace.create_pipeline('{name}', source => '{}/*.csv', columns => 'id int, amount numeric, kind text', staging => 'staging.{name}',
+                every => NULL, options => '{{\"settle\": 0}}')",
+        lake.landing()
+    )
 }
 
 impl Case {
@@ -31,7 +35,7 @@ impl Case {
     }
 
     fn land_and_run(&mut self, file: &str, lines: &str) {
-        land(&self.landing, file, format!("id,amount,kind\n{lines}").as_bytes());
+        self.lake.land(file, format!("id,amount,kind\n{lines}").as_bytes());
         self.run();
     }
 
@@ -75,9 +79,11 @@ fn add(name: &str, condition: &str, rest: &str) -> String {
 #[test]
 fn invoices_with_positive_quantity_and_price_are_the_exact_figures_and_the_others_are_rejects_with_reasons() {
     let Some(files) = retail::files() else { return note("expectations: skipped, the shared data is not here") };
+    let storage = Storage::of(module_path!());
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("expect_invoices");
-    let places = retail::Places::new(&server, "expect_invoices");
+    let name = storage.name("expect_invoices");
+    let mut session = server.create_database(&name);
+    let places = retail::Places::on(storage, &server, &mut session, &name);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -86,7 +92,7 @@ fn invoices_with_positive_quantity_and_price_are_the_exact_figures_and_the_other
          SELECT millrace.add_expectation('invoices', 'positive price', 'UnitPrice > 0', on_violation => 'quarantine')",
     );
     for file in &files {
-        retail::land_file(&places.landing, file);
+        places.land(file);
     }
     session.execute("CALL millrace.run('invoices')");
     copier::drain(&mut session);
@@ -172,7 +178,7 @@ fn a_violation_of_fail_loads_nothing_of_the_chunk_and_stops_the_pipeline() {
     let mut case = case("expect_fail");
     case.add("sane", "amount < 100", ", on_violation => 'fail'");
     case.land_and_run("1.csv", "1,1,a\n");
-    land(&case.landing, "2.csv", b"id,amount,kind\n2,2,a\n3,300,a\n");
+    case.lake.land("2.csv", b"id,amount,kind\n2,2,a\n3,300,a\n");
     let error = case.session.refused("CALL millrace.run('p')", "23514");
     assert!(error.message().contains("1 of 2 records do not meet expectation \"sane\""), "{}", error.message());
     assert_eq!((case.ids().as_str(), case.state().as_str()), ("1", "stopped"));
@@ -196,7 +202,7 @@ fn a_chunk_with_too_many_rejects_stops_the_pipeline_before_anything_is_there() {
     case.session.execute("SELECT millrace.alter_pipeline('p', options => '{\"max_reject_ratio\": 0.5}')");
     case.add("positive", "amount > 0", "");
     case.land_and_run("1.csv", "1,1,a\n2,-2,a\n");
-    land(&case.landing, "2.csv", b"id,amount,kind\n3,-1,a\n4,-2,a\nx,1,a\n5,5,a\n");
+    case.lake.land("2.csv", b"id,amount,kind\n3,-1,a\n4,-2,a\nx,1,a\n5,5,a\n");
     let error = case.session.refused("CALL millrace.run('p')", "23514");
     let detail = error.detail().unwrap_or_default();
     assert!(error.message().contains("3 of 4 records would be rejected"), "{}", error.message());
@@ -213,7 +219,7 @@ fn a_chunk_with_too_many_rejects_stops_the_pipeline_before_anything_is_there() {
     case.run();
     assert_eq!(case.ids(), "1 5");
     // It was that chunk alone which was accepted.
-    land(&case.landing, "3.csv", b"id,amount,kind\n6,-1,a\n");
+    case.lake.land("3.csv", b"id,amount,kind\n6,-1,a\n");
     case.session.refused("CALL millrace.run('p')", "23514");
     // Without the rule the same chunk is good.
     case.session.execute("SELECT millrace.drop_expectation('p', 'positive'); SELECT millrace.resume('p')");
@@ -243,7 +249,7 @@ fn a_condition_that_raises_an_error_for_most_rows_fails_the_chunk_cleanly() {
     let mut case = case("expect_raises");
     case.add("share", "100 / id > 1", "");
     let lines: String = (0..1_500).map(|i| format!("0,{i},a\n")).collect();
-    land(&case.landing, "1.csv", format!("id,amount,kind\n{lines}").as_bytes());
+    case.lake.land("1.csv", format!("id,amount,kind\n{lines}").as_bytes());
     let error = case.session.refused("CALL millrace.run('p')", "23514");
     assert!(error.message().contains("\"share\""), "{}", error.message());
     assert_eq!(case.session.number("SELECT count(*) FROM staging.p"), 0);
@@ -301,22 +307,23 @@ fn hostile_conditions_are_refused_by_name_with_a_hint() {
 #[test]
 fn conditions_run_as_the_pipelines_owner_and_never_as_whoever_calls_run() {
     let mut case = case("expect_owner");
-    let owner = "expect_owner_role";
+    let owner = &format!("{}_role", case.database);
     case.session.execute(&format!(
         "CREATE ROLE {owner} LOGIN; GRANT millrace_admin, pg_read_server_files TO {owner};
-         GRANT ALL ON SCHEMA staging, public TO {owner}; GRANT CREATE ON DATABASE expect_owner TO {owner}"
+         GRANT ALL ON SCHEMA staging, public TO {owner}; GRANT CREATE ON DATABASE {} TO {owner}",
+        case.database
     ));
-    let mut theirs = case._server.session_as("expect_owner", owner);
+    case.lake.admit(&mut case.session, owner);
+    let mut theirs = case.server.session_as(&case.database, owner);
+    theirs.execute(&create("own", &case.lake));
     theirs.execute(&format!(
-        "SELECT millrace.create_pipeline('own', source => '{}/*.csv', columns => 'id int, amount numeric, kind text', staging => 'staging.own', every => NULL);
-         CREATE FUNCTION public.me(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN current_user = $1; END $$;
+        "CREATE FUNCTION public.me(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN current_user = $1; END $$;
          CREATE FUNCTION public.climb(numeric) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
              EXECUTE 'CREATE TABLE public.climbed ()'; RETURN true; EXCEPTION WHEN OTHERS THEN RETURN false; END $$;
          SELECT millrace.add_expectation('own', 'owner', 'public.me(''{owner}'')');
-         SELECT millrace.add_expectation('own', 'climb', 'NOT public.climb(amount)')",
-        url(&case.landing)
+         SELECT millrace.add_expectation('own', 'climb', 'NOT public.climb(amount)')"
     ));
-    land(&case.landing, "1.csv", b"id,amount,kind\n1,1,a\n");
+    case.lake.land("1.csv", b"id,amount,kind\n1,1,a\n");
     case.session.execute("CALL millrace.run('own')");
     assert_eq!(case.session.line("SELECT row_count, reject_count FROM millrace.chunks WHERE pipeline = 'own'"), "1|0");
     assert_eq!(case.session.value("SELECT to_regclass('public.climbed')"), "");
@@ -340,9 +347,9 @@ fn a_condition_means_what_it_meant_to_whoever_wrote_it() {
 fn files_with_other_columns_and_rows_for_postgres_to_decide_are_judged_alike() {
     let mut case = case("expect_shapes");
     case.add("positive", "amount > 0 AND kind <> 'z'", "");
-    land(&case.landing, "1.csv", b"kind,id,amount\na,1,1e2\nz,2,+5\n");
-    land(&case.landing, "2.csv", b"amount,id\n1,3\n");
-    land(&case.landing, "3.csv", b"id,amount,kind\n4,-1,a\n5,1,a\n");
+    case.lake.land("1.csv", b"kind,id,amount\na,1,1e2\nz,2,+5\n");
+    case.lake.land("2.csv", b"amount,id\n1,3\n");
+    case.lake.land("3.csv", b"id,amount,kind\n4,-1,a\n5,1,a\n");
     case.run();
     assert_eq!(case.ids(), "1 5");
     assert_eq!(case.rejected(), ["z,2,+5|positive", "1,3|positive", "4,-1,a|positive"]);

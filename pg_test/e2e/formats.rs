@@ -61,7 +61,7 @@ fn json(from: i64, to: i64) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn parquet(from: i64, to: i64) -> Vec<u8> {
+pub fn parquet(from: i64, to: i64) -> Vec<u8> {
     let amount = |i: i64| format!("9007199254740993000{i}01").parse::<i128>().unwrap();
     let note = |i: i64| (i % 3 != 0).then(|| format!("say \"{i}\"\nå"));
     let amounts: Decimal128Array = (from..to).map(|i| Some(amount(i))).collect();

@@ -1,38 +1,43 @@
 //! Keyed pipelines: staging is the present state of each key, every chunk is what it changed, and no record is lost from the count.
 
+use crate::lake::{self, Lake, Storage};
 use crate::retail;
-use crate::server::{Preload, Server, land, url};
+use crate::server::{Preload, Server};
 use crate::sql::Session;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Case {
     _server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
+    lake: Lake,
 }
 
 const COLUMNS: &str = "id int, at int, v text, op text";
 
 fn case(name: &str, columns: &str, options: &str) -> Case {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
-    session.execute(&format!("CREATE SCHEMA staging; {}", create(&landing, columns, options)));
-    Case { _server: server, session, landing }
+    let mut case = empty(name);
+    case.session.execute(&create(&case.lake, columns, options));
+    case
 }
 
-fn create(landing: &std::path::Path, columns: &str, options: &str) -> String {
+/// Without a pipeline.
+fn empty(name: &str) -> Case {
+    let lake::Case { server, session, lake, .. } = lake::Case::new(Storage::of(module_path!()), name, Preload::No);
+    Case { _server: server, session, lake }
+}
+
+fn create(lake: &Lake, columns: &str, options: &str) -> String {
     format!(
-        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => '{columns}', staging => 'staging.p', every => NULL, options => '{options}')",
-        url(landing)
+        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => '{columns}', staging => 'staging.p', every => NULL, options => '{}')",
+        lake.landing(),
+        options.replacen('{', if options == "{}" { "{\"settle\": 0" } else { "{\"settle\": 0, " }, 1)
     )
 }
 
 impl Case {
     fn land(&mut self, file: &str, lines: &str) {
-        land(&self.landing, file, format!("id,at,v,op\n{lines}").as_bytes());
+        self.lake.land(file, format!("id,at,v,op\n{lines}").as_bytes());
         self.run();
     }
 
@@ -97,8 +102,8 @@ fn the_newest_row_of_a_key_stays_within_a_chunk_and_across_chunks_and_ties_go_to
 #[test]
 fn with_ignore_the_first_row_of_a_key_stays() {
     let mut case = case("keyed_ignore", COLUMNS, r#"{"primary_key": ["ID"], "on_conflict": "ignore"}"#);
-    land(&case.landing, "1.csv", b"id,at,v,op\n1,1,a,\n2,1,b,\n1,2,c,\n");
-    land(&case.landing, "2.csv", b"id,at,v,op\n2,9,d,\n3,1,e,\n");
+    case.lake.land("1.csv", b"id,at,v,op\n1,1,a,\n2,1,b,\n1,2,c,\n");
+    case.lake.land("2.csv", b"id,at,v,op\n2,9,d,\n3,1,e,\n");
     case.run();
     case.land("3.csv", "1,9,x,\n2,9,y,\n");
     assert_eq!(case.state(), "1:a 2:b 3:e");
@@ -183,17 +188,14 @@ fn whatever_comes_the_state_is_that_of_a_row_by_row_replay_and_a_consumers_copy_
 #[test]
 fn keys_of_several_columns_and_of_types_with_an_equality_of_their_own_are_compared_as_their_index_does() {
     let columns = "id citext, part numeric, at timestamptz, v text";
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database("keyed_types");
-    session.execute("CREATE EXTENSION citext; CREATE SCHEMA staging");
-    let landing = server.create_dir("keyed_types_landing");
-    session.execute(&create(&landing, columns, r#"{"primary_key": ["id", "part"], "order_by": ["at", "v"]}"#));
-    let mut case = Case { _server: server, session, landing };
+    let mut case = empty("keyed_types");
+    case.session.execute("CREATE EXTENSION citext");
+    case.session.execute(&create(&case.lake, columns, r#"{"primary_key": ["id", "part"], "order_by": ["at", "v"]}"#));
     for (file, lines) in [
         ("1.csv", "a,1.0,2020-01-01,x\nA,1,2020-01-01,y\nb,1,2020-01-01,z\n"),
         ("2.csv", "B,1.00,2020-01-01,a\nB,2,,q\n"),
     ] {
-        land(&case.landing, file, format!("id,part,at,v\n{lines}").as_bytes());
+        case.lake.land(file, format!("id,part,at,v\n{lines}").as_bytes());
         case.run();
     }
     let rows = case.session.lines("SELECT id, trim_scale(part), v FROM staging.p ORDER BY id, part");
@@ -203,20 +205,17 @@ fn keys_of_several_columns_and_of_types_with_an_equality_of_their_own_are_compar
 
 #[test]
 fn what_the_table_refuses_is_a_reject_and_the_other_rows_are_merged() {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database("keyed_refused");
-    session.execute(
-        "CREATE SCHEMA staging; CREATE TABLE kind (name text PRIMARY KEY); INSERT INTO kind VALUES ('a'), ('b');
+    let mut case = empty("keyed_refused");
+    case.session.execute(
+        "CREATE TABLE kind (name text PRIMARY KEY); INSERT INTO kind VALUES ('a'), ('b');
          CREATE FUNCTION no_seven() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              IF NEW.id = 7 THEN RAISE EXCEPTION 'no seven, please' USING ERRCODE = '23000'; END IF; RETURN NEW; END $$",
     );
-    let landing = server.create_dir("keyed_refused_landing");
     let columns = "id int, at int CHECK (at < 100), v text REFERENCES public.kind, op text";
-    session.execute(&create(&landing, columns, r#"{"primary_key": "id"}"#));
-    session.execute(
+    case.session.execute(&create(&case.lake, columns, r#"{"primary_key": "id"}"#));
+    case.session.execute(
         "CREATE TRIGGER no_seven BEFORE INSERT OR UPDATE ON staging.p FOR EACH ROW EXECUTE FUNCTION no_seven()",
     );
-    let mut case = Case { _server: server, session, landing };
     case.land("1.csv", "1,1,a,\n2,100,a,\n3,1,c,\n7,1,a,\n8,1,b,\n7,2,b,\n");
     assert_eq!(case.state(), "1:a 8:b");
     let rejects = "SELECT raw, reasons -> 0 ->> 'sqlstate' FROM staging.p_rejects ORDER BY _row_no";
@@ -270,24 +269,20 @@ fn aggregates_over_a_keyed_pipeline_equal_their_query_after_every_chunk() {
 
 #[test]
 fn the_published_layer_of_a_keyed_pipeline_is_its_changes() {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database("keyed_layer");
-    let landing = server.create_dir("keyed_layer_landing");
-    let lake = server.create_dir("keyed_layer_lake");
-    session.execute(&format!(
-        r#"CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => '{COLUMNS}', staging => 'staging.p', every => NULL,
-            raw => '{lake}/raw', semi_processed => '{lake}/clean', options => '{{"primary_key": "id"}}')"#,
-        url(&landing),
-        lake = url(&lake),
+    let mut case = empty("keyed_layer");
+    case.session.execute(&format!(
+        r#"SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => '{COLUMNS}', staging => 'staging.p', every => NULL,
+            raw => '{}', semi_processed => '{}', options => '{{"primary_key": "id", "settle": 0}}')"#,
+        case.lake.landing(),
+        case.lake.url("raw"),
+        case.lake.url("clean"),
     ));
-    let mut case = Case { _server: server, session, landing };
     case.land("1.csv", "1,1,a,\n2,1,b,\n");
     case.land("2.csv", "1,2,c,\n");
     case.verified();
     let peek = format!(
-        "SELECT string_agg(concat_ws(':', r ->> '_op', r ->> 'id', r ->> 'v'), ' ' ORDER BY r ->> '_chunk_no', r ->> 'id') FROM millrace.peek('{}/clean') AS r",
-        url(&lake)
+        "SELECT string_agg(concat_ws(':', r ->> '_op', r ->> 'id', r ->> 'v'), ' ' ORDER BY r ->> '_chunk_no', r ->> 'id') FROM millrace.peek('{}') AS r",
+        case.lake.url("clean")
     );
     assert_eq!(case.session.value(&peek), "insert:1:a insert:2:b update:1:c");
 }
@@ -295,9 +290,8 @@ fn the_published_layer_of_a_keyed_pipeline_is_its_changes() {
 #[test]
 fn what_can_be_no_key_is_refused_before_anything_is_made() {
     let mut case = case("keyed_refuse", COLUMNS, "{}");
-    let landing = case.landing.clone();
     let mut create = |columns: &str, options: &str, state: &str| {
-        let sql = create(&landing, columns, options).replace("'p'", "'q'").replace("staging.p", "staging.q");
+        let sql = create(&case.lake, columns, options).replace("'p'", "'q'").replace("staging.p", "staging.q");
         let error = case.session.raises(&sql, state);
         assert!(case.session.value("SELECT to_regclass('staging.q')").is_empty(), "{sql}");
         error
@@ -318,7 +312,7 @@ fn what_can_be_no_key_is_refused_before_anything_is_made() {
     create("id int, _op text", r#"{"primary_key": "id"}"#, "42809");
     case.session.refused(r#"SELECT millrace.alter_pipeline('p', options => '{"primary_key": "id"}')"#, "0A000");
     case.session.execute("CREATE TABLE staging.q (id int, v text, _chunk_no bigint NOT NULL, _row_no bigint NOT NULL)");
-    let sql = super::keyed::create(&landing, "id int, v text", r#"{"primary_key": "id"}"#)
+    let sql = self::create(&case.lake, "id int, v text", r#"{"primary_key": "id"}"#)
         .replace("'p'", "'q'")
         .replace("staging.p", "staging.q");
     case.session.refused(&sql, "42809");

@@ -1,10 +1,11 @@
 //! The storage matrix: a test's lake on local disk, or on Azurite behind a foreign server and a user mapping.
 //!
-//! [`on_each_storage`] makes a test of each of its bodies for each storage; none is left out, and where Azurite is missing its
-//! tests fail. Tests of flow go through [`Lake`]; a test that is about local disks or servers alone does not, and its name says so.
+//! Subjects of which every test is about flow stand in `main.rs` and once more in `on_azurite.rs`, and begin with a [`Case`], which
+//! knows by the module where it lies. In other files [`on_each_storage`] makes a test of each of its bodies for each storage. None is
+//! left out, and where Azurite is missing its tests fail. A test that is about local disks or servers alone says so by its name.
 
 use crate::azurite::Azurite;
-use crate::server::{Server, land, url};
+use crate::server::{Preload, Server, land, url};
 use crate::sql::{Session, quote};
 use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -16,6 +17,21 @@ use std::sync::{Arc, Mutex, Weak};
 pub enum Storage {
     Disk,
     Azurite,
+}
+
+impl Storage {
+    /// That of the tests of a module, by its `module_path!()`.
+    pub fn of(module: &str) -> Storage {
+        if module.contains("::on_azurite::") { Storage::Azurite } else { Storage::Disk }
+    }
+
+    /// A name that the same test has not on the other storage.
+    pub fn name(self, name: &str) -> String {
+        match self {
+            Storage::Disk => name.to_owned(),
+            Storage::Azurite => format!("{name}_azurite"),
+        }
+    }
 }
 
 /// Makes `name::on_disk` and `name::on_azurite` of each function; `cell` names what the test creates.
@@ -64,6 +80,39 @@ pub fn shared_azurite() -> Arc<Azurite> {
     })
 }
 
+/// What a test of flow begins with: a database with the extension and a schema `staging`, and a lake with a landing directory.
+pub struct Case {
+    pub server: Arc<Server>,
+    pub session: Session,
+    pub lake: Lake,
+    pub database: String,
+}
+
+impl Case {
+    pub fn new(storage: Storage, name: &str, preload: Preload) -> Case {
+        let server = Server::shared(preload);
+        let database = storage.name(name);
+        let mut session = server.create_database(&database);
+        session.execute("CREATE SCHEMA staging");
+        let lake = Lake::new(storage, &server, &mut session, &database);
+        lake.create(&server, LANDING);
+        Case { server, session, lake, database }
+    }
+
+    /// Loads what there is for pipeline 'p'.
+    pub fn run(&mut self) {
+        self.session.execute("CALL millrace.run('p')");
+    }
+
+    /// Column `id` of every row in 'staging.p'.
+    pub fn ids(&mut self) -> String {
+        self.session.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM staging.p")
+    }
+}
+
+/// The place of every lake in which landing files come.
+const LANDING: &str = "in";
+
 /// One test's part of a storage: places by name, each a directory.
 pub struct Lake {
     dir: PathBuf,
@@ -81,6 +130,16 @@ impl Lake {
             (azurite, name.to_owned())
         });
         Lake { dir, azurite }
+    }
+
+    /// Lets another role in.
+    pub fn admit(&self, session: &mut Session, role: &str) {
+        if let Some((azurite, _)) = &self.azurite {
+            session.execute(&format!(
+                "GRANT USAGE ON FOREIGN SERVER lake TO {role}; {}",
+                create_mapping(azurite).replace("CURRENT_USER", role)
+            ));
+        }
     }
 
     /// A place, as users write it.
@@ -116,6 +175,16 @@ impl Lake {
             let name = self.dir.file_name().unwrap().to_str().unwrap();
             server.create_dir(&format!("{name}/{place}"));
         }
+    }
+
+    /// The landing directory, as users write it.
+    pub fn landing(&self) -> String {
+        self.url(LANDING)
+    }
+
+    /// Puts a file into the landing directory.
+    pub fn land(&self, name: &str, content: &[u8]) {
+        self.put(LANDING, name, content);
     }
 
     /// Puts a file into a place, as a careful producer does.

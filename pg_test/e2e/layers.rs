@@ -1,6 +1,6 @@
 //! Published layers as another Delta reader (the Python package) sees them: whole states, batches of chunks, partitions.
 
-use crate::outsider::python;
+use crate::python::python;
 use crate::server::{Preload, Server, land, note, signal, url, wait_until};
 use crate::sql::Session;
 use std::path::Path;

@@ -1,30 +1,29 @@
 //! Retention and backpressure: what consumers hold back, what goes, and what stays of it.
 
-use crate::server::{Preload, Server, land, url, wait_until};
+use crate::lake::{self, Lake, Storage};
+use crate::server::{Preload, Server, wait_until};
 use crate::sql::Session;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 struct Limited {
     server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
+    lake: Lake,
+    database: String,
     landed: u32,
 }
 
 /// A pipeline 's' that makes a chunk of each file, of three rows and a reject.
 fn limited(database: &str, options: &str) -> Limited {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(database);
-    let landing = server.create_dir(&format!("{database}_landing"));
+    let lake::Case { server, mut session, lake, database } =
+        lake::Case::new(Storage::of(module_path!()), database, Preload::No);
     session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
-                options => '{{\"max_files_per_chunk\": 1, {options}}}')",
-        url(&landing)
+        "SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => NULL,
+                options => '{{\"max_files_per_chunk\": 1, \"settle\": 0, {options}}}')",
+        lake.landing()
     ));
-    Limited { server, session, landing, landed: 0 }
+    Limited { server, session, lake, database, landed: 0 }
 }
 
 impl Limited {
@@ -32,7 +31,7 @@ impl Limited {
         for _ in 0..files {
             self.landed += 1;
             let text = format!("id\n{0}1\n{0}2\n{0}3\nno number\n", self.landed);
-            land(&self.landing, &format!("{:04}.csv", self.landed), text.as_bytes());
+            self.lake.land(&format!("{:04}.csv", self.landed), text.as_bytes());
         }
     }
 
@@ -141,7 +140,7 @@ fn a_consumer_past_the_longest_retention_expires_and_is_told_what_is_left() {
 #[test]
 fn a_reader_of_the_table_is_not_waited_for() {
     let mut s = limited("retain_reader", r#""retention": "2 chunks", "chunks_per_partition": 1"#);
-    let mut reader = s.server.session("retain_reader");
+    let mut reader = s.server.session(&s.database);
     s.land(2);
     s.run();
     reader.execute("BEGIN; SELECT count(*) FROM staging.s");
@@ -201,18 +200,17 @@ fn bytes_disk_and_rate_hold_back_too() {
 
 #[test]
 fn a_worker_goes_on_by_itself_when_the_consumer_has_caught_up() {
-    let server = Server::shared(Preload::Yes);
-    let mut session = server.create_database("lag_worker");
-    let landing = server.create_dir("lag_worker_landing");
+    let lake::Case { server: _server, mut session, lake, .. } =
+        lake::Case::new(Storage::of(module_path!()), "lag_worker", Preload::Yes);
     for i in 1..=4 {
-        land(&landing, &format!("{i}.csv"), format!("id\n{i}\n").as_bytes());
+        lake.land(&format!("{i}.csv"), format!("id\n{i}\n").as_bytes());
     }
     session.execute(&format!(
-        r#"BEGIN; CREATE SCHEMA staging;
+        r#"BEGIN;
            SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int', staging => 'staging.s', every => '50 ms',
-                  options => '{{"max_files_per_chunk": 1, "max_lag_chunks": 2, "retention": "1 chunk"}}');
+                  options => '{{"max_files_per_chunk": 1, "max_lag_chunks": 2, "retention": "1 chunk", "settle": 0}}');
            SELECT millrace.create_consumer('s', 'c'); COMMIT"#,
-        url(&landing)
+        lake.landing()
     ));
     wait_until("it is held back", Duration::from_secs(60), || {
         session.value("SELECT throttled_by IS NOT NULL AND last_chunk_no = 2 FROM millrace.pipelines") == "t"

@@ -10,15 +10,18 @@ import json
 import os
 import sys
 from decimal import Decimal
-from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from deltalake import DeltaTable
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, PyFileSystem
+
+# For a location that is no disk: what gets there, as an object of JSON.
+OPTIONS = json.loads(os.environ.get("STORAGE_OPTIONS", "null"))
 
 
 def rows_of(location):
     """The table's rows as dictionaries with lower-case keys: the raw layer keeps the header's own spelling."""
-    table = DeltaTable(location).to_pyarrow_table()
+    table = DeltaTable(location, storage_options=OPTIONS).to_pyarrow_table()
     names = [name.lower() for name in table.column_names]
     return [dict(zip(names, values)) for values in zip(*(column.to_pylist() for column in table.columns))]
 
@@ -50,16 +53,19 @@ def groups(location):
 
 
 def commits(location):
-    log = Path(unquote(urlparse(location).path)) / "_delta_log"
-    for path in sorted(log.glob("*.json")):
-        actions = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    files = PyFileSystem(DeltaStorageHandler(location, OPTIONS))
+    for path in sorted(info.path for info in files.get_file_info(FileSelector("_delta_log"))):
+        if not path.endswith(".json"):
+            continue
+        lines = files.open_input_file(path).read().decode().splitlines()
+        actions = [json.loads(line) for line in lines if line.strip()]
         if any("add" in action for action in actions):
             txn = next((action["txn"] for action in actions if "txn" in action), {"appId": "", "version": -1})
             print(f"{txn['appId']}|{txn['version']}")
 
 
 def files(location):
-    for info in DeltaTable(location).history():
+    for info in DeltaTable(location, storage_options=OPTIONS).history():
         for file in info.get("millrace", {}).get("files", []):
             print(f"{file['path']}|{file['etag']}|{file['size']}|{file['records']}")
 

@@ -98,6 +98,15 @@ impl Places {
         }
     }
 
+    /// What another reader of Delta tables needs to get there, as an object of JSON.
+    pub fn outsider_options(&self) -> Option<String> {
+        let (azurite, _) = self.azurite.as_ref()?;
+        let options = serde_json::json!({
+            "account_name": azurite.account(), "account_key": azurite.key(), "endpoint": azurite.endpoint(), "allow_http": "true"
+        });
+        Some(options.to_string())
+    }
+
     /// Puts an invoice file into the landing directory.
     pub fn land(&self, file: &Path) {
         self.put(file.file_name().unwrap().to_str().unwrap(), &std::fs::read(file).unwrap());

@@ -1,31 +1,28 @@
 //! Files whose columns change: added, rescued, ignored or a reason to stop, and never a value lost without a word.
 
+use crate::lake::{self, Lake, Storage};
 use crate::retail;
-use crate::server::{Preload, Server, land, url};
+use crate::server::{Preload, Server};
 use crate::sql::Session;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Case {
     _server: Arc<Server>,
     session: Session,
-    landing: PathBuf,
-    lake: PathBuf,
+    lake: Lake,
 }
 
 fn case(name: &str, options: &str) -> Case {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let landing = server.create_dir(&format!("{name}_landing"));
-    let lake = server.create_dir(&format!("{name}_lake"));
+    let lake::Case { server, mut session, lake, .. } = lake::Case::new(Storage::of(module_path!()), name, Preload::No);
     session.execute(&format!(
-        "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, n int, note text DEFAULT ''none''', staging => 'staging.p',
-            raw => '{lake}/raw', semi_processed => '{lake}/clean', every => NULL, options => '{options}')",
-        url(&landing),
-        lake = url(&lake),
+        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, n int, note text DEFAULT ''none''', staging => 'staging.p',
+            raw => '{}', semi_processed => '{}', every => NULL, options => '{}')",
+        lake.landing(),
+        lake.url("raw"),
+        lake.url("clean"),
+        options.replacen('{', "{\"settle\": 0, ", 1)
     ));
-    Case { _server: server, session, landing, lake }
+    Case { _server: server, session, lake }
 }
 
 impl Case {
@@ -34,7 +31,7 @@ impl Case {
     }
 
     fn land_and_run(&mut self, file: &str, content: &str) {
-        land(&self.landing, file, content.as_bytes());
+        self.lake.land(file, content.as_bytes());
         self.run();
     }
 
@@ -58,7 +55,7 @@ fn a_column_that_is_added_is_in_every_table_and_layer_from_its_chunk_on() {
         ["colour", "colour2"]
     );
     let clean =
-        format!("SELECT r ->> 'colour' FROM millrace.peek('{}/clean') r WHERE r ->> 'id' = '2'", url(&case.lake));
+        format!("SELECT r ->> 'colour' FROM millrace.peek('{}') r WHERE r ->> 'id' = '2'", case.lake.url("clean"));
     assert_eq!(case.session.value(&clean), "red");
     assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), 3);
     case.verified();
@@ -96,7 +93,7 @@ fn what_no_column_takes_is_rescued_and_so_is_what_does_not_fit() {
 fn a_new_column_stops_a_pipeline_that_wants_none_with_both_schemas_in_the_reason() {
     let mut case = case("schemas_fail", r#"{"on_new_column": "fail"}"#);
     case.land_and_run("1.csv", "id,n\n1,1\n");
-    land(&case.landing, "2.csv", b"id,n,colour\n2,2,red\n");
+    case.lake.land("2.csv", b"id,n,colour\n2,2,red\n");
     let error = case.session.refused("CALL millrace.run('p')", "23514");
     assert!(error.message().contains("colour"), "{}", error.message());
     let detail = error.detail().unwrap_or_default();
@@ -114,7 +111,7 @@ fn a_new_column_stops_a_pipeline_that_wants_none_with_both_schemas_in_the_reason
 #[test]
 fn a_column_whose_name_is_taken_can_not_be_added() {
     let mut case = case("schemas_taken", r#"{"on_new_column": "add"}"#);
-    land(&case.landing, "1.csv", b"id,n,_chunk_no\n1,1,7\n");
+    case.lake.land("1.csv", b"id,n,_chunk_no\n1,1,7\n");
     let error = case.session.refused("CALL millrace.run('p')", "23514");
     assert!(error.message().contains("_chunk_no"), "{}", error.message());
 }

@@ -5,7 +5,7 @@ RETURNS void LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'fdw_validato
 COMMENT ON FUNCTION millrace.fdw_validator(text[], oid) IS
 'Checks the options of servers and user mappings of foreign data wrapper millrace. Postgres calls it. options: as name=value. catalog: pg_foreign_server or pg_user_mapping.
 Server: location (serves every location that begins with it; the longest wins), account_name, endpoint, authority_host, identity_endpoint,
-use_emulator, region, virtual_hosted_style, allow_http, proxy_url, anonymous. User mapping, one of: account_key; sas_token; client_id, client_secret
+use_emulator, region, virtual_hosted_style, allow_http, proxy_url, ca_certificate (PEM), anonymous. User mapping, one of: account_key; sas_token; client_id, client_secret
 and tenant_id; client_id, federated_token_file and tenant_id; use_managed_identity (with client_id, where there are several); access_key_id and
 secret_access_key (with session_token, where there is one); service_account_key; anonymous.';
 

@@ -108,8 +108,8 @@ CREATE FUNCTION millrace.list(location text, recursive boolean DEFAULT false)
 RETURNS TABLE (path text, size bigint, etag text, modified timestamptz)
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'list_wrapper';
 COMMENT ON FUNCTION millrace.list(text, boolean) IS
-'The files at a location (a directory, a pattern such as …/*.csv, or a file), as a pipeline would see them.
-location: its URL. recursive: also look into directories below.';
+'The files at a location (a directory, a pattern such as …/*.csv, or a file), as a pipeline would see them. Of a Delta table: the data
+files of its newest version, which have no etag. location: its URL. recursive: also look into directories below.';
 
 CREATE FUNCTION millrace.describe(location text, options jsonb DEFAULT '{}')
 RETURNS TABLE (column_name text, data_type text, format text, version bigint)

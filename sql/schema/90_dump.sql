@@ -4,6 +4,7 @@ SELECT pg_catalog.pg_extension_config_dump('millrace.pipeline_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.position', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.chunk', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.file', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.held_back', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.expectation', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.expectation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.expectation_result', '');

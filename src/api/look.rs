@@ -17,14 +17,19 @@ fn list(
 ) -> Result<
     TableIterator<
         'static,
-        (name!(path, String), name!(size, i64), name!(etag, String), name!(modified, TimestampWithTimeZone)),
+        (name!(path, String), name!(size, i64), name!(etag, Option<String>), name!(modified, TimestampWithTimeZone)),
     >,
     ErrorReport,
 > {
     let files = answer((|| look::list(required(location, "location")?, required(recursive, "recursive")?))())?;
     Ok(TableIterator::new(files.into_iter().map(|file| {
         let seconds = file.modified.timestamp_micros() as f64 / 1e6;
-        (file.path, i64::try_from(file.size).unwrap_or(i64::MAX), file.etag, to_timestamp(seconds))
+        (
+            file.path,
+            i64::try_from(file.size).unwrap_or(i64::MAX),
+            Some(file.etag).filter(|e| !e.is_empty()),
+            to_timestamp(seconds),
+        )
     })))
 }
 

@@ -22,6 +22,8 @@ pub struct Known {
     pub cleaned: bool,
     /// False while a failed file waits for its next attempt.
     pub due: bool,
+    /// True when records of it wait in the raw layer to be loaded from there.
+    pub held_back: bool,
 }
 
 impl Known {
@@ -41,7 +43,9 @@ pub fn known(pipeline_id: i32, paths: Vec<String>) -> Result<Vec<Known>> {
     spi::read(
         "SELECT f.path, f.etag, f.size, f.state, f.records_done, f.bytes_done,
                 (f.cleanup IS NOT DISTINCT FROM 'done') AS cleaned,
-                (f.retry_at IS NULL OR f.retry_at <= pg_catalog.clock_timestamp()) AS due
+                (f.retry_at IS NULL OR f.retry_at <= pg_catalog.clock_timestamp()) AS due,
+                EXISTS (SELECT FROM millrace.held_back h
+                         WHERE h.pipeline_id = f.pipeline_id AND h.path = f.path AND h.etag = f.etag) AS held_back
            FROM pg_catalog.unnest($2::text[]) AS listed (path)
            JOIN millrace.file f ON f.pipeline_id = $1 AND f.path = listed.path",
         vec![pipeline_id.into(), paths.into()],
@@ -211,11 +215,16 @@ pub fn state(pipeline_id: i32, path: &str) -> Result<Option<State>> {
     .pop())
 }
 
-/// Lets a file be tried as if it had never failed.
+/// Lets a file be tried as if it had never failed. One whose records are in the raw layer is not landed again, but loaded from there.
 pub fn retry(pipeline_id: i32, path: &str) -> Result<()> {
     spi::execute(
-        "UPDATE millrace.file
-            SET state = 'waiting', attempts = 0, error = NULL, retry_at = NULL, updated_at = pg_catalog.clock_timestamp()
+        "UPDATE millrace.file AS f
+            SET state = CASE WHEN EXISTS (SELECT FROM millrace.held_back h
+                                           WHERE h.pipeline_id = f.pipeline_id AND h.path = f.path AND h.etag = f.etag)
+                             THEN 'failed' ELSE 'waiting' END,
+                records_done = CASE f.state WHEN 'changed' THEN 0 ELSE f.records_done END,
+                bytes_done = CASE f.state WHEN 'changed' THEN 0 ELSE f.bytes_done END,
+                attempts = 0, error = NULL, retry_at = NULL, updated_at = pg_catalog.clock_timestamp()
           WHERE pipeline_id = $1 AND path = $2",
         vec![pipeline_id.into(), path.into()],
     )?;
@@ -268,6 +277,25 @@ pub fn record_state(pipeline_id: i32, files: &[(String, String, i64)], state: &s
             files.iter().map(|f| Some(f.2)).collect::<Vec<_>>().into(),
             state.into(),
             error.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Notes files that are to be loaded from their first record, whatever was loaded of them.
+pub fn begin_again(pipeline_id: i32, files: &[(String, String, i64)]) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.file AS f
+            SET etag = new.etag, size = new.size, state = 'waiting', records_done = 0, bytes_done = 0, attempts = 0, error = NULL,
+                retry_at = NULL, updated_at = pg_catalog.clock_timestamp()
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]))
+             AS new (path, etag, size)
+          WHERE f.pipeline_id = $1 AND f.path = new.path",
+        vec![
+            pipeline_id.into(),
+            files.iter().map(|f| f.0.clone()).collect::<Vec<_>>().into(),
+            files.iter().map(|f| f.1.clone()).collect::<Vec<_>>().into(),
+            files.iter().map(|f| f.2).collect::<Vec<_>>().into(),
         ],
     )?;
     Ok(())

@@ -16,6 +16,8 @@ pub mod expectations;
 #[cfg(feature = "pg15")]
 pub mod files;
 #[cfg(feature = "pg15")]
+pub mod held_back;
+#[cfg(feature = "pg15")]
 pub mod keyed;
 #[cfg(feature = "pg15")]
 pub mod layers;

@@ -62,8 +62,19 @@ fn build(code: Code, error: Source<'_>, what: &str, place: &str) -> Error {
 /// What to do about an answer that says more than its status does.
 fn hint_of(reason: &str) -> Option<&'static str> {
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if says(&["performing token request", "reading federated token file"]) && !says(&["invalid peer certificate"]) {
+        return Some(
+            "No token was to be had: check client_id, client_secret, tenant_id and federated_token_file of the user mapping, and authority_host and identity_endpoint of the server.",
+        );
+    }
+    if says(&["invalid peer certificate", "UnknownIssuer", "certificate verify failed"]) {
+        return Some(
+            "The certificate of the other side is not trusted. If an authority of your own signed it: ALTER SERVER … OPTIONS (ADD ca_certificate '-----BEGIN CERTIFICATE-----…').",
+        );
+    }
     if says(&[
         "AuthenticationFailed",
+        "failed to authenticate",
         "InvalidAuthenticationInfo",
         "SignatureDoesNotMatch",
         "InvalidAccessKeyId",
@@ -137,6 +148,8 @@ fn status_code(text: &str) -> Option<Code> {
     let (_, after) = text.split_once("status code: ")?;
     Some(match after.get(..3)? {
         "401" | "403" => Code::Forbidden,
+        // What identity providers say of a wrong secret.
+        "400" if text.contains("token request") => Code::Forbidden,
         "404" => Code::NotFound,
         "409" => Code::Conflict,
         "412" => Code::Changed,

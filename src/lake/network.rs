@@ -1,12 +1,13 @@
 //! How storage is spoken to: how long, how often, through which proxy, and where without encryption.
 //!
 //! Promises: every request ends within the limit and is tried again within it after 429, 5xx and broken connections, with growing,
-//! random waits. No proxy but the one in the server's options is used: the process environment is not looked at. Plain HTTP is
-//! spoken to this machine alone, or where the server's options allow it.
+//! random waits. Certificates are checked against the usual authorities and those in the server's options. No proxy but the one in
+//! the server's options is used: the process environment is not looked at. Plain HTTP is spoken to this machine alone, or where the
+//! server's options allow it.
 
 use std::time::Duration;
 
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use url::{Host, Url};
 
 use super::Credentials;
@@ -43,11 +44,26 @@ pub(super) fn client_options(credentials: &Credentials, allow_http: bool) -> Cli
         .with_timeout(limit)
         .with_pool_idle_timeout(Duration::from_secs(30))
         .with_allow_http(allow_http);
+    let trusted = credentials.get("ca_certificate").and_then(|pem| certificates(pem)).unwrap_or_default();
+    let options = trusted.into_iter().fold(options, ClientOptions::with_root_certificate);
     match credentials.get("proxy_url") {
         Some(proxy) => options.with_proxy_url(proxy),
         // Naming a proxy keeps the client from looking for one in the environment; it is then used for no host.
         None => options.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*,0.0.0.0/0,::/0"),
     }
+}
+
+/// The certificates of a text in PEM form, one behind the other; `None` where there are none, or something else is among them.
+pub(super) fn certificates(pem: &str) -> Option<Vec<Certificate>> {
+    let blocks: Vec<&str> = pem.split_inclusive("-----END CERTIFICATE-----").filter(|b| !b.trim().is_empty()).collect();
+    let whole = |block: &&str| {
+        let block = block.trim();
+        block.starts_with("-----BEGIN CERTIFICATE-----") && block.matches("-----BEGIN").count() == 1
+    };
+    if blocks.is_empty() || !blocks.iter().all(whole) {
+        return None;
+    }
+    blocks.iter().map(|block| Certificate::from_pem(block.trim().as_bytes()).ok()).collect()
 }
 
 /// True where the endpoint speaks plain HTTP and may.

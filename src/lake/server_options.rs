@@ -23,6 +23,7 @@ enum Kind {
     Key,
     Sas,
     Json,
+    Pem,
 }
 
 const SERVER: &[(&str, Kind)] = &[
@@ -34,6 +35,7 @@ const SERVER: &[(&str, Kind)] = &[
     ("region", Kind::Text),
     ("virtual_hosted_style", Kind::Bool),
     ("proxy_url", Kind::Endpoint),
+    ("ca_certificate", Kind::Pem),
     ("use_emulator", Kind::Bool),
     ("allow_http", Kind::Bool),
     ("anonymous", Kind::Bool),
@@ -219,6 +221,9 @@ fn check_value(kind: Kind, value: &str) -> Result<(), String> {
         Kind::Json if !serde_json::from_str::<serde_json::Value>(value).is_ok_and(|key| key.is_object()) => {
             Err("is no key of a service account: those are JSON files".into())
         }
+        Kind::Pem if super::network::certificates(value).is_none() => {
+            Err("is no certificate: those begin with -----BEGIN CERTIFICATE-----".into())
+        }
         _ => Ok(()),
     }
 }
@@ -244,6 +249,20 @@ pub fn serving<'a, T>(servers: &'a [T], own: impl Fn(&T) -> Option<&str>, locati
 mod tests {
     use super::*;
 
+    /// Of nobody: its key was never kept.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBdTCCARugAwIBAgIUAdYRT8I2A+rwzXdZuwHKWiwK6VIwCgYIKoZIzj0EAwIw\n\
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjMwMjU3MzlaGA8yMTI2MTAzMDAyNTcz\n\
+OVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABOb1\n\
+bVJN2+plAWRj3V4Z5EyEVa8ipLIPqcYQkVpu1m16NKxEBVCiy+PhqGKr1+je6F3Q\n\
+80VVg7xmnsT6IDJm/cCjUzBRMB0GA1UdDgQWBBRYJ604wO05wdGGeHxZkjWD/kjC\n\
+4TAfBgNVHSMEGDAWgBRYJ604wO05wdGGeHxZkjWD/kjC4TAPBgNVHRMBAf8EBTAD\n\
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIQDhd3EIgaK6WfVzrK9cxgn6+vIYqUCWIUt8\n\
+K+q4QsscYwIgW8nLepYF+DHQoT0MfzGr8hk9Y2wv8CGPPgOUM9+AXTU=\n\
+-----END CERTIFICATE-----\n\
+";
+
     fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
@@ -259,6 +278,7 @@ mod tests {
             (Place::UserMapping, vec![("use_managed_identity", "on")]),
             (Place::UserMapping, vec![("anonymous", "true"), ("use_managed_identity", "false")]),
             (Place::Server, vec![("location", "s3://b"), ("region", "eu-west-1"), ("proxy_url", "http://proxy:3128")]),
+            (Place::Server, vec![("location", "az://lake"), ("ca_certificate", CERTIFICATE)]),
             (Place::UserMapping, vec![("access_key_id", "a"), ("secret_access_key", "b"), ("session_token", "c")]),
             (Place::UserMapping, vec![("service_account_key", "{}")]),
             (Place::Wrapper, vec![]),
@@ -285,6 +305,16 @@ mod tests {
             (Place::UserMapping, vec![("secret_access_key", "TOPSECRET")], "access_key_id"),
             (Place::UserMapping, vec![("service_account_key", "TOPSECRET")], "JSON"),
             (Place::Server, vec![("location", "s3://b"), ("proxy_url", "http://u:TOPSECRET@p")], "must be a URL"),
+            (Place::Server, vec![("location", "az://lake"), ("ca_certificate", "TOPSECRET")], "no certificate"),
+            (
+                Place::Server,
+                vec![
+                    ("location", "az://lake"),
+                    ("ca_certificate", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+                ],
+                "no certificate",
+            ),
+            (Place::UserMapping, vec![("ca_certificate", CERTIFICATE)], "ALTER SERVER"),
             (Place::UserMapping, vec![("network_timeout", "1")], "no option"),
             (Place::UserMapping, vec![], "needs credentials"),
             (Place::Wrapper, vec![("x", "TOPSECRET")], "no options"),

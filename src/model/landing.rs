@@ -35,6 +35,26 @@ pub struct Manifest {
     pub files: Vec<Part>,
 }
 
+/// Where in the raw layer the rows of a chunk are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw {
+    pub version: i64,
+    /// Number of the landing.
+    pub seq: i64,
+    pub share: Share,
+}
+
+/// What of a version of the raw layer a chunk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// What was left of it: the version is done with.
+    Rest,
+    /// Some of its files; others are to follow.
+    Some,
+    /// A file that was held back when the version was done with.
+    HeldBack,
+}
+
 /// A part as a chunk's `source` shows it: leads a row of the chunk back to its file and record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {

@@ -29,6 +29,8 @@ pub enum OnReplaced {
     /// Noted in `millrace.files` as `changed`; the rows stay as they are.
     #[default]
     Ignore,
+    /// Its records are loaded as those of a new file; the rows of the earlier version stay.
+    Reload,
     /// The pipeline stops.
     Fail,
 }

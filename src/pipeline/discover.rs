@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::catalog::files::Known;
-use crate::catalog::{events, files, pipelines};
+use crate::catalog::{events, files};
 use crate::lake::listing::LandingFile;
 use crate::lake::settling::Settling;
-use crate::model::Result;
 use crate::model::options::{OnReplaced, Order};
 use crate::model::pipeline::Pipeline;
+use crate::model::{Code, Error, Result};
 use crate::pg::progress;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::read::Planned;
@@ -160,6 +160,17 @@ impl Discovery {
                     self.settled.insert(file.path, (file.etag, file.size));
                 }
                 Verdict::NotNow => {}
+                Verdict::Replaced(file) if pipeline.options.on_replaced == OnReplaced::Reload => {
+                    if full {
+                        for file in asked.rev().chain([file]) {
+                            self.backlog.push_front(file);
+                        }
+                        break;
+                    }
+                    *bytes += file.size;
+                    replaced.push(file.clone());
+                    planned.push(Planned { file, from_byte: 0, records_done: 0 });
+                }
                 Verdict::Replaced(file) => {
                     self.settled.insert(file.path.clone(), (file.etag.clone(), file.size));
                     replaced.push(file);
@@ -199,7 +210,7 @@ fn verdict(known: Option<&Known>, file: LandingFile) -> Verdict {
     }
     if same {
         // What has landed is loaded from the raw layer.
-        return match known.due && known.state != "landed" {
+        return match known.due && known.state != "landed" && !known.held_back {
             true => Verdict::Take(Planned {
                 file,
                 from_byte: known.bytes_done as u64,
@@ -216,21 +227,35 @@ fn verdict(known: Option<&Known>, file: LandingFile) -> Verdict {
 }
 
 fn note_replaced(mode: Mode, pipeline: &Pipeline, replaced: &[LandingFile]) -> Result<()> {
-    let fail = pipeline.options.on_replaced == OnReplaced::Fail;
+    let (reload, fail) = match pipeline.options.on_replaced {
+        OnReplaced::Ignore => (false, false),
+        OnReplaced::Reload => (true, false),
+        OnReplaced::Fail => (false, true),
+    };
     let first = replaced.first().map(|f| f.path.clone()).unwrap_or_default();
     let noted: Vec<_> = replaced.iter().map(|f| (f.path.clone(), f.etag.clone(), f.size as i64)).collect();
-    let message = "the file was replaced after it was loaded; its rows are those of the first version";
+    let message = match reload {
+        true => {
+            "the file was replaced after it was loaded; its records are loaded as those of a new file, and the rows of the earlier version stay"
+        }
+        false => "the file was replaced after it was loaded; its rows are those of the first version",
+    };
     transaction::run(mode, || {
         scope::catalog(|| {
-            files::record_state(pipeline.id, &noted, "changed", Some(message))?;
+            match reload {
+                true => files::begin_again(pipeline.id, &noted)?,
+                false => files::record_state(pipeline.id, &noted, "changed", Some(message))?,
+            }
             for file in replaced {
                 events::record(&pipeline.name, "file_replaced", Some(&file.path), Some(message), None)?;
             }
-            if fail {
-                let reason = format!("file {first} was replaced after it was loaded");
-                pipelines::set_state(pipeline.id, "stopped", Some(&reason))?;
-            }
             Ok(())
         })
-    })
+    })?;
+    match fail {
+        true => Err(Error::new(Code::Stopped, format!("file \"{first}\" was replaced after it was loaded"))
+            .detail("The pipeline has on_replaced 'fail'. Nothing of the new version is loaded.")
+            .hint("SELECT millrace.resume(…) goes on without it; CALL millrace.retry_file(…) loads it as well.")),
+        false => Ok(()),
+    }
 }

@@ -33,7 +33,7 @@ pub fn landed(mode: Mode, pipeline: &Pipeline, parts: &[Part], error: &Error) ->
     transaction::run(mode, || scope::catalog(|| files::record_landed(pipeline.id, &noted, &error.to_string())))
 }
 
-/// Lets a file that failed, or was skipped, be tried again at once.
+/// Lets a file that failed, was skipped or was replaced be tried again at once.
 pub fn retry(pipeline: &str, path: &str) -> Result<()> {
     let pipeline = define::lock_own(pipeline, "retry a file of")?;
     scope::catalog(|| {
@@ -46,13 +46,13 @@ pub fn retry(pipeline: &str, path: &str) -> Result<()> {
             .hint("SELECT path, state FROM millrace.files lists them. A file that is new needs no retry."));
         };
         match known.state.as_str() {
-            "failed" | "dead" | "skipped" | "waiting" => {}
+            "failed" | "dead" | "skipped" | "waiting" | "changed" => {}
             state => {
                 return Err(Error::new(
                     Code::WrongState,
                     format!("file \"{path}\" is {state}: there is nothing to retry"),
                 )
-                .detail("Only files that failed or were skipped can be tried again.")
+                .detail("Only files that failed, were skipped or were replaced can be tried again.")
                 .hint("Land its records under another name to load them once more."));
             }
         }

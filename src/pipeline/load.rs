@@ -13,10 +13,10 @@ use serde_json::json;
 
 use crate::catalog::aggregates::Aggregate;
 use crate::catalog::keyed::OP;
-use crate::catalog::{chunks, events, expectations, files, layers, pipelines, staging};
+use crate::catalog::{chunks, events, expectations, files, held_back, layers, pipelines, staging};
 use crate::format::Format;
 use crate::model::expectation::Rules;
-use crate::model::landing::{Origin, origins};
+use crate::model::landing::{Origin, Raw, Share, origins};
 use crate::model::offset::Offset;
 use crate::model::options::Cleanup;
 use crate::model::pipeline::{Pipeline, Position};
@@ -44,8 +44,8 @@ pub struct Landing {
     pub read: Read,
     /// The position that the plan was made on.
     pub planned_on: Position,
-    /// Version of the raw layer that holds these rows, and its landing's number.
-    pub raw: Option<(i64, i64)>,
+    /// Where in the raw layer these rows are.
+    pub raw: Option<Raw>,
     /// How far a Delta source is read with these rows.
     pub source: Option<Offset>,
     pub started: Instant,
@@ -87,9 +87,9 @@ pub fn load(
                 .hint("Nothing is lost; the work is planned again."));
         }
         let mut next = landing.planned_on.clone();
-        if let Some((version, seq)) = landing.raw {
-            next.raw_version = version;
-            next.land_seq = seq;
+        if let Some(raw) = landing.raw.filter(|raw| raw.share == Share::Rest) {
+            next.raw_version = raw.version;
+            next.land_seq = raw.seq;
         }
         if landing.source.is_some() {
             next.source = landing.source.clone();
@@ -168,8 +168,11 @@ fn record(
         .collect();
     let files = by_path(files);
     files::record_loaded(pipeline.id, sealed.map(|s| s.chunk_no), &files)?;
+    if let Some(raw) = landing.raw.filter(|raw| raw.share == Share::HeldBack) {
+        held_back::release(pipeline.id, files.iter().map(|f| f.path.clone()).collect(), raw.version)?;
+    }
     if let Some(sealed) = sealed {
-        let mut source = json!({ "raw_version": landing.raw.map(|r| r.0), "files": origins });
+        let mut source = json!({ "raw_version": landing.raw.map(|raw| raw.version), "files": origins });
         if let Some(at) = &landing.planned_on.source {
             source["delta"] = json!({
                 "version": at.version,

@@ -29,9 +29,12 @@ pub struct Column {
     pub version: Option<i64>,
 }
 
-/// The files at a location, as a pipeline would see them.
+/// The files at a location, as a pipeline would see them: those that hold the rows of a Delta table, or all that are no hidden ones.
 pub fn list(location: &str, recursive: bool) -> Result<Vec<LandingFile>> {
-    open(location)?.list(recursive)
+    match delta(location)? {
+        Some(table) => runtime::wait(async move { table.listing().await }),
+        None => open(location)?.list(recursive),
+    }
 }
 
 /// The columns at a location: those of a Delta table, or those that the files there have or seem to have.

@@ -11,7 +11,7 @@ use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
 use crate::model::dedup::Identity;
-use crate::model::landing::Part;
+use crate::model::landing::{Part, Raw, Share};
 use crate::model::location::Location;
 use crate::model::offset::Offset;
 use crate::model::pipeline::{Pipeline, Position};
@@ -29,6 +29,10 @@ use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
 use crate::pipeline::{access, delta, evolve, files, identity, land, retain, scope, throttle, transform};
+
+mod back;
+
+use back::HeldBack;
 
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,9 @@ pub struct Runner {
     source: Option<(String, Source)>,
     delta: Option<delta::Source>,
     raw: Option<Table>,
+    /// A version of it that can't be loaded whole, and how many of its files are loaded at once.
+    apart: Option<(i64, usize)>,
+    held_back: HeldBack,
     discovery: Discovery,
     cleaner: Cleaner,
     publisher: Publisher,
@@ -86,6 +93,8 @@ impl Runner {
             source: None,
             delta: None,
             raw: None,
+            apart: None,
+            held_back: HeldBack::default(),
             discovery: Discovery::default(),
             cleaner: Cleaner::default(),
             publisher: Publisher::default(),
@@ -237,7 +246,7 @@ impl Runner {
         }
         if let Some(ahead) = self.ahead.take() {
             let plan = self.plan(pipeline)?;
-            if ahead.suits(pipeline, position, &plan) {
+            if ahead.suits(pipeline, position, &plan) && !self.held_back.is_due(pipeline) {
                 begin_reading(ahead.chunk());
                 let (ready, chunk) = ahead.wait()?;
                 return self.finish(pipeline, position, plan, ready, chunk, started);
@@ -249,6 +258,9 @@ impl Runner {
             self.refresh_raw(raw)?;
             if let Some(version) = self.pending_version(position) {
                 return self.load_back(pipeline, position, version, started);
+            }
+            if let Some(tick) = self.load_held_back(pipeline, position, started)? {
+                return Ok(tick);
             }
         }
         let source = self.source(pipeline)?;
@@ -391,7 +403,7 @@ impl Runner {
             })?;
             self.raw = Some(table);
             read = back;
-            raw = Some((version as i64, seq));
+            raw = Some(Raw { version: version as i64, seq, share: Share::Rest });
             (next.raw_version, next.land_seq) = (version as i64, seq);
         }
         next.head += i64::from(read.records > 0);
@@ -411,20 +423,12 @@ impl Runner {
                 self.discovery.grow();
                 Ok(sealed.map_or(Tick::Worked, Tick::Sealed))
             }
-            Err(e) => self.not_loaded(pipeline, &parts, raw.is_some(), e),
+            Err(e) => match raw {
+                Some(raw) => self.take_apart(pipeline, &parts, raw.version, e),
+                None if files::may_be_to_blame(&e) => self.set_aside(pipeline, &parts, e),
+                None => Err(e),
+            },
         }
-    }
-
-    /// What was read could not be loaded. Where a file may be the reason, the batch is halved until it is alone, and that file waits
-    /// for another try while the others go on.
-    fn not_loaded(&mut self, pipeline: &Pipeline, parts: &[Part], landed: bool, error: Error) -> Result<Tick> {
-        if landed && error.code != Code::Conflict {
-            files::landed(self.mode, pipeline, parts, &error)?;
-        }
-        if landed || !files::may_be_to_blame(&error) {
-            return Err(error);
-        }
-        self.set_aside(pipeline, parts, error)
     }
 
     fn set_aside(&mut self, pipeline: &Pipeline, parts: &[Part], error: Error) -> Result<Tick> {
@@ -435,57 +439,6 @@ impl Runner {
             self.failed.push((part.path.clone(), error));
         }
         Ok(Tick::Worked)
-    }
-
-    /// Loads a version of the raw layer that was committed but not loaded: by a process that died in between, mostly.
-    fn load_back(&mut self, pipeline: &Pipeline, position: &Position, version: u64, started: Instant) -> Result<Tick> {
-        let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
-        let plan = self.plan(pipeline)?;
-        let (columns, format) = (plan.columns.clone(), plan.files.format.clone());
-        progress::phase(Phase::Reading);
-        let definition = pipeline.clone();
-        let (table, found) = runtime::wait(async move {
-            let manifest = land::manifest_of(table.commit_info(version).await?, &definition)?;
-            let read = match manifest {
-                Some(manifest) => {
-                    let seq = manifest.seq;
-                    Some((land::read_back(&table, version, manifest, plan).await?, seq))
-                }
-                None => None,
-            };
-            Ok((table, read))
-        })?;
-        self.raw = Some(table);
-        match found {
-            Some((read, _)) if evolve::settle(self.mode, pipeline, &columns, &read)? => Ok(Tick::Worked),
-            Some((read, seq)) => {
-                let raw = Some((version as i64, seq));
-                let parts = read.parts.clone();
-                let landing = Landing { read, planned_on: position.clone(), raw, source: None, started };
-                match load(self.mode, pipeline, &columns, &format, landing) {
-                    Ok(sealed) => Ok(sealed.map_or(Tick::Worked, Tick::Sealed)),
-                    Err(e) => self.not_loaded(pipeline, &parts, true, e),
-                }
-            }
-            None => self.step_over(pipeline, position, version),
-        }
-    }
-
-    /// A version that is no landing of ours (the table's creation, maintenance, another writer) holds nothing to load.
-    fn step_over(&self, pipeline: &Pipeline, position: &Position, version: u64) -> Result<Tick> {
-        transaction::run(self.mode, || {
-            scope::catalog(|| {
-                if pipelines::lock_position(pipeline.id)?.as_ref() == Some(position) {
-                    pipelines::advance(pipeline.id, &Position { raw_version: version as i64, ..position.clone() })?;
-                    if version > 0 {
-                        let what = format!("version {version}");
-                        let message = "a commit of the raw layer that is no landing of this pipeline was passed over";
-                        events::record(&pipeline.name, "foreign_commit", Some(&what), Some(message), None)?;
-                    }
-                }
-                Ok(Tick::Worked)
-            })
-        })
     }
 
     /// Looks up with whose rights the lake is entered; what was opened with others is closed.

@@ -275,6 +275,17 @@ fn kept_aggregates(pipeline: &Pipeline, kept_from: i64) -> Result<Vec<Check>> {
 }
 
 fn raw_layer(raw: &str, pipeline: &Pipeline, position: &Position, records: i64) -> Result<Vec<Check>> {
+    let elsewhere: Option<i64> = scope::catalog(|| {
+        spi::read_value(
+            "SELECT (SELECT COALESCE(pg_catalog.sum(records), 0) FROM millrace.held_back WHERE pipeline_id = $1 AND raw_version <= $2)::bigint
+                  - (SELECT COALESCE(pg_catalog.sum((f ->> 'records')::bigint), 0)
+                       FROM millrace.chunk c CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(c.source -> 'files') AS f
+                      WHERE c.pipeline_id = $1 AND (c.source ->> 'raw_version')::bigint > $2)::bigint",
+            vec![pipeline.id.into(), position.raw_version.into()],
+        )
+    })?;
+    // What of the layer is held back and not loaded, less what is loaded of a version that is not done with.
+    let records = records + elsewhere.unwrap_or(0);
     let location = Location::parse(raw)?;
     let app_id = pipeline.writer(land::LAYER);
     let version = position.raw_version.max(0) as u64;

@@ -7,6 +7,8 @@ mod database;
 mod launcher;
 mod pipeline;
 
+use pgrx::{PgXactCallbackEvent, register_xact_callback};
+
 use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, progress, shmem, waiters};
 
 /// Called from _PG_init.
@@ -23,12 +25,15 @@ pub fn init() {
     }
 }
 
-/// Lets the workers look again: something was created, changed or dropped in this database. A hint: they see it at commit, by looking
-/// more than once.
+/// Lets the workers look again once this transaction has committed: something was created, changed or dropped in this database. A
+/// hint: they look by themselves, too, as they must after a prepared transaction.
 pub fn wake() {
-    if !shmem::is_ready() {
-        return;
+    if shmem::is_ready() {
+        register_xact_callback(PgXactCallbackEvent::Commit, wake_now);
     }
+}
+
+fn wake_now() {
     for pid in shmem::pids(databases::current(), None) {
         latch::wake(pid);
     }

@@ -61,8 +61,8 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
 }
 
 /// Sleeps until the next tick is due, or something asks for an earlier one: a wake-up (resume and alter send one, also in the wait
-/// after a failure), or a definition that is no longer the one that was `seen` by the last tick. The latter because a wake-up may come
-/// before the change that it was sent for is committed.
+/// after a failure), or a definition that is no longer the one that was `seen` by the last tick. The latter because nobody wakes us when
+/// a prepared transaction is committed.
 fn rest(runner: &Runner, wait: Duration, seen: &Option<Pipeline>) {
     let until = Instant::now() + wait;
     loop {

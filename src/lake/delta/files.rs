@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
+use chrono::DateTime;
 use deltalake::DeltaTableError;
 use deltalake::kernel::Add;
 use futures::stream::{BoxStream, TryStreamExt};
@@ -12,6 +13,7 @@ use super::log::{entry_name, parse_entry};
 use super::rows::{DataFile, Source, VersionReader};
 use super::{CHECKPOINT_EVERY, KERNEL, Table, features, snapshot};
 use crate::lake::error::{delta_error, format_error, place_error};
+use crate::lake::listing::LandingFile;
 use crate::model::{Code, Result};
 
 impl Table {
@@ -49,6 +51,17 @@ impl Table {
     /// The files that hold the rows of this version, ordered by path.
     pub async fn data_files(&self) -> Result<Vec<DataFile>> {
         self.read_live().await?.values().map(|add| DataFile::live(add, &self.dir)).collect()
+    }
+
+    /// The same as a listing shows files: without those that are no part of the table any more.
+    pub async fn listing(&self) -> Result<Vec<LandingFile>> {
+        let shown = |add: &Add| {
+            let file = DataFile::live(add, &self.dir)?;
+            let modified = DateTime::from_timestamp_millis(add.modification_time).unwrap_or_default();
+            // The log has no ETags.
+            Ok(LandingFile { path: file.path, etag: String::new(), size: file.size, modified })
+        };
+        self.read_live().await?.values().map(shown).collect()
     }
 
     /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
