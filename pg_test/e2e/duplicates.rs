@@ -154,3 +154,36 @@ fn a_fix_may_look_at_the_record_as_it_landed_when_it_never_was_a_row() {
     );
     retail::assert_verified(&mut case.session, "p");
 }
+
+#[test]
+fn an_older_row_that_comes_after_the_deletion_of_its_key_does_not_bring_it_back() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("keyed_graves");
+    let landing = server.create_dir("keyed_graves_landing");
+    session.execute(&format!(
+        r#"CREATE SCHEMA staging;
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, changed int, n int, op text', staging => 'staging.p',
+            every => NULL, options => '{{"primary_key": "id", "order_by": "changed", "delete_when": "op = ''D''"}}');
+         SELECT millrace.create_aggregate('p', 'sums', 'SELECT op, count(*) AS rows, sum(n) AS n FROM staging.p GROUP BY op')"#,
+        url(&landing)
+    ));
+    let mut chunk = |file: &str, lines: &str| -> String {
+        land(&landing, file, format!("id,changed,n,op\n{lines}").as_bytes());
+        session.execute("CALL millrace.run('p')");
+        retail::assert_verified(&mut session, "p");
+        session.lines("SELECT id, changed FROM staging.p ORDER BY id").join(" ")
+    };
+    assert_eq!(chunk("1.csv", "1,5,1,U\n2,5,1,U\n"), "1|5 2|5");
+    // 3 is taken away before it ever came.
+    assert_eq!(chunk("2.csv", "1,7,0,D\n3,9,0,D\n"), "2|5");
+    assert_eq!(chunk("3.csv", "1,6,2,U\n3,8,2,U\n2,4,0,D\n"), "2|5", "all are older than what is known");
+    assert_eq!(chunk("4.csv", "1,7,3,U\n3,10,3,U\n"), "1|7 2|5 3|10", "of equals the later is the newer");
+    assert_eq!(chunk("5.csv", "3,12,0,D\n3,11,4,U\n3,13,0,D\n"), "1|7 2|5");
+    assert_eq!(chunk("6.csv", "3,12,5,U\n"), "1|7 2|5");
+    assert_eq!(session.line("SELECT rows, n FROM staging.sums"), "2|4");
+    assert_eq!(
+        session.lines("SELECT row_count, duplicate_count FROM millrace.chunks ORDER BY chunk_no"),
+        ["2|0", "1|1", "0|3", "2|0", "1|2", "0|1"]
+    );
+    assert_eq!(session.line("SELECT changed FROM staging.p_deleted WHERE id = 3"), "13");
+}

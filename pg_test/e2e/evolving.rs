@@ -1,7 +1,7 @@
 //! A producer that adds, drops, reorders, renames and retypes columns file by file, in every format: no value is lost without a word,
 //! whatever `on_new_column` says.
 
-use crate::outsider::python;
+use crate::python::python;
 use crate::retail;
 use crate::server::{Preload, Server, land, note, url};
 use crate::sql::Session;
