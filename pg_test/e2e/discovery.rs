@@ -324,10 +324,10 @@ fn ten_thousand_empty_files_on_disk_make_no_chunk_and_no_trouble() {
 }
 
 #[test]
-fn an_idle_look_at_known_files_on_disk_asks_the_ledger_nothing() {
+fn an_idle_look_at_a_hundred_thousand_known_files_on_disk_asks_the_ledger_nothing() {
     let mut case = Case::new(Storage::Disk, "idle_look", Preload::Yes);
     let dir = case.lake.disk("in").unwrap();
-    for n in 0..5_000 {
+    for n in 0..100_000 {
         std::fs::write(dir.join(format!("{n:05}.csv")), "").unwrap();
     }
     pipeline(&mut case, "*.csv", "'50 ms'", r#"{"include_existing": false}"#);
@@ -341,7 +341,8 @@ fn an_idle_look_at_known_files_on_disk_asks_the_ledger_nothing() {
         let now = case.session.value(scans);
         std::mem::replace(&mut before, now.clone()) == now
     });
+    assert_eq!(case.session.number("SELECT count(*) FROM millrace.files"), 100_001);
     let source = url(&dir);
-    assert_eq!(case.session.number(&format!("SELECT count(*) FROM millrace.list('{source}')")), 5_001);
+    assert_eq!(case.session.number(&format!("SELECT count(*) FROM millrace.list('{source}')")), 100_001);
     drop(case.server);
 }

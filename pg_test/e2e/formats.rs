@@ -15,7 +15,7 @@ const COMPRESSIONS: [(&str, &str); 5] =
     [("", "none"), (".gz", "gzip"), (".zst", "zstd"), (".sz", "snappy"), (".bz2", "bz2")];
 const COLUMNS: &str = "id bigint NOT NULL, amount numeric(30,2), note text";
 
-fn compress(content: &[u8], how: &str) -> Vec<u8> {
+pub fn compress(content: &[u8], how: &str) -> Vec<u8> {
     match how {
         "gzip" => {
             // Two streams in one file, as parallel compressors write them.
@@ -43,7 +43,7 @@ fn compress(content: &[u8], how: &str) -> Vec<u8> {
 }
 
 /// Rows `from..to`: amounts that floating point can't hold, notes with line ends and quotes, some NULL.
-fn csv(from: i64, to: i64) -> Vec<u8> {
+pub fn csv(from: i64, to: i64) -> Vec<u8> {
     let mut text = String::from("note,id,amount\n");
     for i in from..to {
         let note = if i % 3 == 0 { String::new() } else { format!("\"say \"\"{i}\"\"\nå\"") };
@@ -52,7 +52,7 @@ fn csv(from: i64, to: i64) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn json(from: i64, to: i64) -> Vec<u8> {
+pub fn json(from: i64, to: i64) -> Vec<u8> {
     let mut text = String::new();
     for i in from..to {
         let note = if i % 3 == 0 { "null".to_string() } else { format!("\"say \\\"{i}\\\"\\n\\u00e5\"") };

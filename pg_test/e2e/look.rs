@@ -1,6 +1,7 @@
 //! Looking before pulling: list, describe and peek, on disk and on Azurite.
 
-use crate::lake::Storage;
+use crate::formats::{compress, csv, json, parquet};
+use crate::lake::{Case, Storage, on_each_storage};
 use crate::retail::Places;
 use crate::server::{Preload, Server};
 use crate::sql::quote;
@@ -61,5 +62,39 @@ fn what_lies_at_a_location_is_shown_without_a_pipeline() {
     let mut admin = server.session_as("look", "look_admin");
     for function in ["list", "describe", "peek"] {
         admin.raises(&format!("SELECT millrace.{function}('file:///tmp')"), "42501");
+    }
+}
+
+on_each_storage! {
+    fn files_of_every_format_and_compression_and_the_live_files_of_a_delta_table_are_shown(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        let compressions = [("", "none"), (".gz", "gzip"), (".zst", "zstd"), (".sz", "snappy"), (".bz2", "bz2")];
+        let kinds = [("csv", csv(1, 4)), ("json", json(1, 4)), ("parquet", parquet(1, 4))];
+        for (format, content) in &kinds {
+            for (ending, how) in compressions.iter().take(if *format == "parquet" { 1 } else { 5 }) {
+                let place = format!("{format}_{how}");
+                case.lake.create(&case.server, &place);
+                case.lake.put(&place, &format!("1.{format}{ending}"), &compress(content, how));
+                let at = quote(&case.lake.url(&place));
+                let columns = format!("SELECT string_agg(column_name || ' ' || format, ', ' ORDER BY column_name) FROM millrace.describe({at})");
+                assert_eq!(case.session.value(&columns), format!("amount {format}, id {format}, note {format}"), "{place}");
+                let rows = format!("SELECT string_agg(r ->> 'id', ' ' ORDER BY r ->> 'id') FROM millrace.peek({at}) r");
+                assert_eq!(case.session.value(&rows), "1 2 3", "{place}");
+                assert_eq!(case.session.value(&format!("SELECT path FROM millrace.list({at})")), format!("1.{format}{ending}"));
+            }
+        }
+        case.lake.land("1.csv", b"id\n1\n2\n");
+        case.session.execute(&format!(
+            r#"SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int', staging => 'staging.p', raw => '{}', every => NULL,
+                   options => '{{"settle": 0}}')"#,
+            case.lake.landing(),
+            case.lake.url("raw")
+        ));
+        case.run();
+        case.lake.put("raw", "left_over.parquet", &parquet(1, 2));
+        let shown = case.session.rows(&format!("SELECT path, size, etag, modified > now() - interval '1 hour' FROM millrace.list({})", quote(&case.lake.url("raw"))));
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        let [Some(path), Some(size), None, Some(recent)] = shown[0].as_slice() else { panic!("{shown:?}") };
+        assert_eq!((case.lake.get("raw", path).len().to_string(), recent.as_str()), (size.clone(), "t"));
     }
 }
