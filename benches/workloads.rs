@@ -2,7 +2,7 @@
 //! that need a transaction of their own are divided by `;;`).
 
 use crate::data::COLUMNS;
-use crate::place::Place;
+use crate::place::{Place, ROWS_PER_FILE};
 
 pub struct Workload {
     pub name: &'static str,
@@ -42,6 +42,13 @@ pub fn all() -> Vec<Workload> {
         cost("five expectations, all rows good", 1.1, with_rules, "none", |p| load(p, "csv", 1)),
         cost("half of the rows rejected", 2.0, half_bad, "none", |p| load(p, "csv", 1)),
         cost("average, count, distinct women per merchant", 1.35, with_aggregate, "none", |p| load(p, "csv", 1)),
+        cost(
+            "chunks into 1,000,000 groups",
+            1.5,
+            |p| into_groups(p, 1_000_000),
+            "into 1,000",
+            |p| into_groups(p, 1_000),
+        ),
     ]
 }
 
@@ -83,6 +90,28 @@ fn with_aggregate(place: &mut Place) -> String {
     let run = load(place, "csv", 1);
     place.execute(&format!("SELECT millrace.create_aggregate('p', 'stats', '{STATS}')"));
     run
+}
+
+/// Chunks that each touch a thousand groups, evenly spread over those that are there.
+fn into_groups(place: &mut Place, groups: usize) -> String {
+    let url = place.fresh_dir("groups");
+    let file = |place: &Place, name: &str| place.dir.join("groups").join(name).display().to_string();
+    create(place, &url, "columns => 'k bigint, x numeric(12,2)',", "\"max_files_per_chunk\": 1, \"settle\": 0");
+    let query = "SELECT k, count(*) AS n, avg(x) AS mean FROM staging.p GROUP BY k";
+    place.execute(&format!("SELECT millrace.create_aggregate('p', 'stats', '{query}')"));
+    let first = file(place, "0000.csv");
+    place.execute(&format!(
+        "COPY (SELECT k, 1 AS x FROM generate_series(1, {groups}) AS k) TO '{first}' (FORMAT csv, HEADER)"
+    ));
+    place.execute(RUN);
+    for number in 1..=place.files {
+        let (next, width) = (file(place, &format!("{number:04}.csv")), groups / 1000);
+        place.execute(&format!(
+            "COPY (SELECT (i % 1000) * {width} + {number} % {width} + 1 AS k, i AS x FROM generate_series(1, {ROWS_PER_FILE}) AS i)
+               TO '{next}' (FORMAT csv, HEADER)"
+        ));
+    }
+    RUN.into()
 }
 
 fn with_rules(place: &mut Place) -> String {

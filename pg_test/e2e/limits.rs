@@ -225,3 +225,25 @@ fn a_worker_goes_on_by_itself_when_the_consumer_has_caught_up() {
     });
     assert_eq!(session.lines("SELECT * FROM millrace.verify('s') WHERE NOT ok"), Vec::<String>::new());
 }
+
+#[test]
+fn what_retention_drops_stays_counted_and_what_needs_the_rows_again_is_refused() {
+    let mut s = limited("retain_aggregate", r#""retention": "2 chunks", "chunks_per_partition": 1"#);
+    let create = |name: &str, call: &str| {
+        format!(
+            "SELECT millrace.create_aggregate('s', '{name}', 'SELECT id % 3 AS third, {call} AS x FROM staging.s GROUP BY id % 3')"
+        )
+    };
+    s.session.execute(&create("counted", "max(id)"));
+    let refused = s.session.refused(&create("again", "array_agg(id ORDER BY id)"), "0A000");
+    assert!(refused.message().contains("array_agg"), "{}", refused.message());
+    s.land(8);
+    s.run();
+    s.run();
+    assert_eq!(s.kept(), "7 8");
+    assert_eq!(s.session.number("SELECT count(*) FROM staging.counted"), 3);
+    assert_eq!(s.session.number("SELECT sum(rows) FROM staging.counted_state"), 24, "all rows that ever came");
+    s.session.execute(r#"SELECT millrace.alter_pipeline('s', options => '{"retention": null}')"#);
+    s.session.execute(&create("again", "array_agg(id ORDER BY id)"));
+    s.session.refused(r#"SELECT millrace.alter_pipeline('s', options => '{"retention": "2 chunks"}')"#, "0A000");
+}

@@ -14,6 +14,7 @@ mod any_file;
 mod azure;
 #[path = "../azurite/mod.rs"]
 mod azurite;
+mod backfill;
 mod bad_input;
 mod by_run;
 mod chaos;
@@ -21,6 +22,7 @@ mod cleanup;
 mod consumers;
 mod copier;
 mod credentials;
+mod dashboard;
 mod delta;
 mod delta_history;
 mod delta_made;

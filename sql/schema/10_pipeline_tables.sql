@@ -121,6 +121,7 @@ CREATE TABLE millrace.aggregate (
     publish        text,
     told_from      bigint,                       -- chunk from which on the changes table has every change; NULL = nobody reads it
     options        jsonb NOT NULL DEFAULT '{}',
+    filled         bigint,                       -- chunk up to which it is filled, beside live loading; NULL = complete
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     UNIQUE (pipeline_id, name)
 );

@@ -58,13 +58,14 @@ COMMENT ON VIEW millrace.files IS
 
 CREATE VIEW millrace.aggregates AS
 SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.state_table::text AS state_table, a.query, a.publish, a.created_at,
-       s.head AS as_of, a.told_from
+       s.head AS as_of, a.told_from, a.filled AS filled_through
   FROM millrace.aggregate a
   JOIN millrace.pipeline p ON p.id = a.pipeline_id
   JOIN millrace.position s ON s.pipeline_id = p.id;
 COMMENT ON VIEW millrace.aggregates IS
 'A row per aggregate: its query and where its result is read. as_of: the chunk that the view shows the state after. told_from: the chunk from which on its stream
-(<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it.';
+(<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it. filled_through: the chunk up to which
+an aggregate that came late is filled, and until then its view computes the query itself; NULL: it is complete.';
 
 CREATE FUNCTION millrace.as_of(aggregate text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

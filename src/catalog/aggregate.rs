@@ -102,7 +102,13 @@ pub fn taken_error(names: &Names, relation: &str) -> Error {
 }
 
 /// Everything the aggregate consists of, in order, with no rows merged yet. `staging` is the table that it reads, with its schema.
-pub fn create_statements(plan: &Plan, names: &Names, (staging_schema, staging): (&str, &str)) -> Vec<String> {
+/// Where it `is_filled_later` the view is the query itself, until [`switch_statement`].
+pub fn create_statements(
+    plan: &Plan,
+    names: &Names,
+    (staging_schema, staging): (&str, &str),
+    is_filled_later: bool,
+) -> Vec<String> {
     let keys = key_columns(plan);
     let state = names.state();
     let mut all = vec![state_table(plan, &state), format!("CREATE INDEX ON {state} (h)")];
@@ -134,7 +140,11 @@ pub fn create_statements(plan: &Plan, names: &Names, (staging_schema, staging): 
         let touched = quoted(&names.touched(staging_schema));
         all.push(format!("CREATE INDEX {touched} ON {staging} (({}))", hash(&keys, |k| k.sql)));
     }
-    all.push(view_statement(plan, names));
+    all.push(if is_filled_later {
+        format!("CREATE VIEW {} AS {}", names.view(), plan.query)
+    } else {
+        view_statement(plan, names)
+    });
     if let Some(changes) = names.changes() {
         all.push(format!(
             "CREATE TABLE {changes} AS SELECT NULL::bigint AS _chunk_no, NULL::text AS _op, v.* FROM {} v LIMIT 0",
@@ -152,6 +162,11 @@ pub fn create_statements(plan: &Plan, names: &Names, (staging_schema, staging): 
 /// The view: the query's own columns, read from the state table.
 pub fn view_statement(plan: &Plan, names: &Names) -> String {
     format!("CREATE VIEW {} AS WITH {} {}", names.view(), grouped(plan, &names.state()), plan.body)
+}
+
+/// Makes the view show what is kept.
+pub fn switch_statement(plan: &Plan, names: &Names) -> String {
+    view_statement(plan, names).replacen("CREATE VIEW", "CREATE OR REPLACE VIEW", 1)
 }
 
 /// Removes everything that [`create_statements`] made. `staging_schema` is that of the table that the aggregate reads.

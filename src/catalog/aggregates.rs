@@ -21,10 +21,14 @@ pub struct Aggregate {
     /// The chunk from which on every change is told; `None` while nobody is there to read of it.
     pub told_from: Option<i64>,
     pub has_consumer: bool,
+    /// The last chunk that it is filled with, where it is not complete yet.
+    pub filled: Option<i64>,
+    pub publish: Option<String>,
+    pub options: serde_json::Value,
 }
 
 const AGGREGATE: &str =
-    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from,
+    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from, a.filled, a.publish, a.options,
         EXISTS (SELECT FROM millrace.layer l WHERE l.pipeline_id = a.pipeline_id AND l.layer = 'aggregate:' || a.name
                    AND COALESCE(l.options ->> 'publish_mode', 'append') = 'append') AS publishes_changes,
         EXISTS (SELECT FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped') AS has_consumer
@@ -68,12 +72,14 @@ pub struct New<'a> {
     pub plan: &'a serde_json::Value,
     pub publish: Option<&'a str>,
     pub told_from: Option<i64>,
+    pub filled: Option<i64>,
+    pub options: &'a serde_json::Value,
 }
 
 pub fn insert(new: New<'_>) -> Result<()> {
     spi::execute(
-        "INSERT INTO millrace.aggregate (pipeline_id, name, query, view_name, state_table, plan, publish, told_from)
-         VALUES ($1, $2, $3, $4::regclass, $5::regclass, $6::jsonb, $7, $8)",
+        "INSERT INTO millrace.aggregate (pipeline_id, name, query, view_name, state_table, plan, publish, told_from, filled, options)
+         VALUES ($1, $2, $3, $4::regclass, $5::regclass, $6::jsonb, $7, $8, $9, $10::jsonb)",
         vec![
             new.pipeline_id.into(),
             new.name.into(),
@@ -83,8 +89,54 @@ pub fn insert(new: New<'_>) -> Result<()> {
             new.plan.to_string().into(),
             new.publish.into(),
             new.told_from.into(),
+            new.filled.into(),
+            new.options.to_string().into(),
         ],
     )?;
+    Ok(())
+}
+
+/// Rows that were loaded and are there.
+pub fn rows(pipeline_id: i32) -> Result<i64> {
+    let n: Option<i64> = spi::value(
+        "SELECT pg_catalog.sum(c.row_count)::bigint FROM millrace.chunk c JOIN millrace.position p USING (pipeline_id)
+          WHERE c.pipeline_id = $1 AND c.chunk_no >= p.kept_from",
+        vec![pipeline_id.into()],
+    )?;
+    Ok(n.unwrap_or(0))
+}
+
+/// An aggregate that is not complete, locked; `None`: there is none, or somebody else is at it.
+pub fn lock_filling(pipeline_id: i32) -> Result<Option<i32>> {
+    spi::value(
+        "SELECT id FROM millrace.aggregate WHERE pipeline_id = $1 AND filled IS NOT NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        vec![pipeline_id.into()],
+    )
+}
+
+/// Whether one is not complete.
+pub fn is_filling(pipeline_id: i32) -> Result<bool> {
+    let found: Option<bool> = spi::read_value(
+        "SELECT EXISTS (SELECT FROM millrace.aggregate WHERE pipeline_id = $1 AND filled IS NOT NULL)",
+        vec![pipeline_id.into()],
+    )?;
+    Ok(found == Some(true))
+}
+
+/// The last of the chunks after one that have about so many rows together.
+pub fn chunks_of(pipeline_id: i32, after: i64, rows: i64) -> Result<Option<i64>> {
+    spi::value(
+        "SELECT pg_catalog.max(chunk_no)
+           FROM (SELECT chunk_no, pg_catalog.sum(row_count) OVER (ORDER BY chunk_no) - row_count AS before
+                   FROM (SELECT chunk_no, row_count FROM millrace.chunk WHERE pipeline_id = $1 AND chunk_no > $2 ORDER BY chunk_no LIMIT 10000) AS c) AS s
+          WHERE before < $3",
+        vec![pipeline_id.into(), after.into(), rows.into()],
+    )
+}
+
+/// Notes how far an aggregate is filled; `None`: it is complete.
+pub fn set_filled(id: i32, filled: Option<i64>) -> Result<()> {
+    spi::execute("UPDATE millrace.aggregate SET filled = $2 WHERE id = $1", vec![id.into(), filled.into()])?;
     Ok(())
 }
 

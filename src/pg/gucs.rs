@@ -7,6 +7,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(256);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
 static DIRECT_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
+static BACKFILL_ROWS: GucSetting<i32> = GucSetting::<i32>::new(200_000);
 static NETWORK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 
 /// Megabytes that one pipeline may use for rows on their way.
@@ -21,6 +22,11 @@ pub fn direct_load() -> bool {
 
 pub fn max_workers() -> usize {
     MAX_WORKERS.get() as usize
+}
+
+/// Rows that an aggregate which comes late is filled with in one transaction, about.
+pub fn backfill_rows() -> i64 {
+    BACKFILL_ROWS.get().into()
 }
 
 pub fn network_timeout() -> std::time::Duration {
@@ -49,6 +55,15 @@ pub fn define() {
         (16, 65_536),
         GucContext::Sighup,
         GucFlags::UNIT_MB,
+    );
+    int(
+        c"millrace.backfill_rows",
+        c"Rows that an aggregate made over loaded rows is filled with at once.",
+        c"Where there are more, it is filled in steps of as many, between chunks, and its view computes the query itself until then.",
+        &BACKFILL_ROWS,
+        (1, i32::MAX),
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     int(
         c"millrace.network_timeout",

@@ -7,19 +7,21 @@ use crate::catalog::aggregates::{self, Aggregate};
 use crate::catalog::{chunks, layers, pipelines, staging};
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
+use crate::model::aggregate::{PartialKind, Plan};
 use crate::model::location::Location;
+use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
 use crate::model::publishing::{LayerOptions, PublishMode};
 use crate::model::{self, Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
 use crate::pg::tally::Tally;
-use crate::pg::{analyze, runtime, spi};
+use crate::pg::{analyze, gucs, runtime, spi};
 use crate::pipeline::{access, places, publish, scope, tally};
 
 /// The aggregates to merge. An aggregate whose view is gone would be wrong from then on, so that is an error.
 pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
-    let found = aggregates::of_pipeline(pipeline.id)?;
+    let mut found = aggregates::of_pipeline(pipeline.id)?;
     if (found.len() as i64) < aggregates::count(pipeline.id)? {
         return Err(Error::new(
             Code::WrongState,
@@ -27,6 +29,8 @@ pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
         )
         .hint("Take the aggregate off the pipeline with millrace.drop_aggregate, then create it anew."));
     }
+    // One that is still being filled takes no part until it has caught up.
+    found.retain(|aggregate| aggregate.filled.is_none());
     Ok(found)
 }
 
@@ -123,12 +127,13 @@ fn whole(table: &Relation) -> Result<Relation> {
 
 /// Settings under which a touched group is looked up and no table is read whole, whatever the statistics say of tables that
 /// have just begun to grow: a plan that is made once serves for long.
-fn by_look_up() -> Result<Scope> {
+pub(super) fn by_look_up() -> Result<Scope> {
     let settings = [("enable_seqscan", "off"), ("jit", "off")];
     Scope::pin(&settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
 }
 
-/// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer.
+/// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer. Where much is loaded already it
+/// is filled later, step by step (`backfill`), and until then the view is the query itself.
 pub fn create(
     pipeline: &Pipeline,
     name: &str,
@@ -144,6 +149,7 @@ pub fn create(
     };
     // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
     let plan = analyze::analyze(query, Oid::from(pipeline.staging), pipeline.is_keyed())?;
+    check_lasting(&relation_name, &plan, pipeline.is_keyed(), &pipeline.options)?;
     let names = Names::new(&schema, &relation_name, &plan, plan.has_changes())?;
     if relation_name == "rejects" {
         return Err(Error::new(Code::InvalidParameter, "an aggregate can't be named \"rejects\"")
@@ -172,6 +178,7 @@ pub fn create(
     // From here to commit nobody seals a chunk: what is filled and what is merged later meet without gap or overlap.
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let head = position.map_or(0, |p| p.head);
+    let fills = !pipeline.is_keyed() && scope::catalog(|| aggregates::rows(pipeline.id))? > gucs::backfill_rows();
     let (view, state) = scope::owner(pipeline, || {
         let touched = names.touched(&staging.schema);
         let taken: Option<String> = spi::value(
@@ -182,8 +189,16 @@ pub fn create(
             return Err(sql::taken_error(&names, &taken));
         }
         let table = staging.qualified();
-        for statement in sql::create_statements(&plan, &names, (&staging.schema, &table)) {
+        for statement in sql::create_statements(&plan, &names, (&staging.schema, &table), fills) {
             spi::execute_once(&statement)?;
+        }
+        let oid = |name: String| -> Result<Oid> {
+            let oid: Option<Oid> = spi::value("SELECT $1::pg_catalog.regclass::pg_catalog.oid", vec![name.into()])?;
+            oid.ok_or_else(|| Error::new(Code::Internal, "the new relation is gone"))
+        };
+        let made = (oid(names.view())?, oid(names.state())?);
+        if fills {
+            return Ok(made);
         }
         let fill = sql::merge_statement(&plan, &names, &Source::All { staging: &table }, false);
         spi::execute(&fill, vec![head.into()])?;
@@ -193,11 +208,7 @@ pub fn create(
         {
             spi::execute(&statement, vec![head.into()])?;
         }
-        let oid = |name: String| -> Result<Oid> {
-            let oid: Option<Oid> = spi::value("SELECT $1::pg_catalog.regclass::pg_catalog.oid", vec![name.into()])?;
-            oid.ok_or_else(|| Error::new(Code::Internal, "the new relation is gone"))
-        };
-        Ok((oid(names.view())?, oid(names.state())?))
+        Ok(made)
     })?;
     scope::catalog(|| {
         let plan = serde_json::to_value(&plan).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
@@ -209,9 +220,11 @@ pub fn create(
             state,
             plan: &plan,
             publish,
-            told_from: (tells && head > 0).then_some(head),
+            told_from: (tells && head > 0 && !fills).then_some(head),
+            filled: fills.then_some(0),
+            options: &serde_json::to_value(options).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
         })?;
-        if let Some(location) = publish {
+        if let Some(location) = publish.filter(|_| !fills) {
             let layer = layers::of_aggregate(&relation_name);
             layers::insert(pipeline.id, &layer, location, head.max(1) - 1, options)?;
             if head > 0 {
@@ -240,6 +253,35 @@ pub fn drop(pipeline: &Pipeline, name: &str) -> Result<()> {
         return Err(Error::new(Code::UndefinedObject, format!("aggregate \"{name}\" does not exist"))
             .detail(format!("Pipeline \"{}\" has no aggregate of that name.", pipeline.name))
             .hint("SELECT aggregate FROM millrace.aggregates lists them."));
+    }
+    Ok(())
+}
+
+/// Retention takes rows away and is no delete: what has been counted stays counted. An aggregate that is computed again from the rows
+/// of a group would lose them with the next chunk, so the two don't go together.
+fn check_lasting(name: &str, plan: &Plan, is_keyed: bool, options: &Options) -> Result<()> {
+    if options.retention.is_none() || is_keyed {
+        return Ok(());
+    }
+    let again = plan.partials.iter().find(|p| p.kind == PartialKind::Again).and_then(|p| p.argument.as_deref());
+    match again {
+        None => Ok(()),
+        Some(call) => Err(Error::new(
+            Code::Unsupported,
+            format!("{call} is not supported in an aggregate of a pipeline with option \"retention\""),
+        )
+        .detail(format!("Aggregate \"{name}\" is computed again from all rows of a group, of which retention would leave the latest only."))
+        .hint("Use aggregates that are counted up (count, sum, avg, min, max, count(DISTINCT …), variance of integers and numerics), or leave retention out: millrace.alter_pipeline(…, options => '{\"retention\": null}').")),
+    }
+}
+
+/// The same for all aggregates that a pipeline has, before its options change.
+pub fn check_all_lasting(pipeline: &Pipeline, options: &Options) -> Result<()> {
+    if options.retention.is_none() {
+        return Ok(());
+    }
+    for aggregate in scope::catalog(|| aggregates::of_pipeline(pipeline.id))? {
+        check_lasting(&aggregate.name, &aggregate.plan, pipeline.is_keyed(), options)?;
     }
     Ok(())
 }

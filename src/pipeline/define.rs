@@ -383,6 +383,7 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             }
             delta::define::check_change(&pipeline, &given_keys, &options)?;
             check_layer(&pipeline, &options)?;
+            aggregates::check_all_lasting(&pipeline, &options)?;
             detect::check_options(&given_keys, &pipeline.format)?;
             if (options.cleanup, &options.archive) != (pipeline.options.cleanup, &pipeline.options.archive) {
                 check_cleanup(pipeline.owner, &pipeline.source, pipeline.format == "delta", &options)?;

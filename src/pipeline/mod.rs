@@ -3,6 +3,7 @@
 pub mod access;
 pub mod aggregates;
 pub mod ahead;
+pub mod backfill;
 mod beside;
 pub mod clean;
 pub mod columns;

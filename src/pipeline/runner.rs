@@ -28,7 +28,7 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, evolve, files, identity, land, retain, scope, throttle, transform};
+use crate::pipeline::{access, backfill, delta, evolve, files, identity, land, retain, scope, throttle, transform};
 
 mod back;
 
@@ -68,6 +68,8 @@ pub struct Runner {
     ahead: Option<Ahead>,
     delta_ahead: Option<delta::Ahead>,
     retained: Option<Instant>,
+    /// An aggregate that came late is not complete yet.
+    filling: bool,
 }
 
 /// How long between two looks at what retention may drop.
@@ -103,6 +105,7 @@ impl Runner {
             ahead: None,
             delta_ahead: None,
             retained: None,
+            filling: false,
         }
     }
 
@@ -145,8 +148,11 @@ impl Runner {
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
         if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
+            self.filling = backfill::is_due(self.mode, pipeline)?;
             self.retain(pipeline)?;
         }
+        // A step for each chunk that is loaded: neither keeps the other from getting on.
+        self.filling = self.filling && backfill::step(self.mode, pipeline)?;
         if let Some(reason) = throttle::throttled_by(self.mode, pipeline)? {
             let moment = if reason.starts_with(throttle::BY_OUTBOX) { Moment::Last } else { Moment::Idle };
             let published = self.publish(pipeline, moment)?;
@@ -181,7 +187,7 @@ impl Runner {
             }
         }
         let published = self.publish(pipeline, Moment::Idle)?;
-        Ok(if self.clean(pipeline)? || published { Tick::Worked } else { Tick::Idle })
+        Ok(if self.clean(pipeline)? || published || self.filling { Tick::Worked } else { Tick::Idle })
     }
 
     fn publish(&mut self, pipeline: &Pipeline, moment: Moment) -> Result<bool> {
@@ -207,7 +213,8 @@ impl Runner {
     /// Drops what retention does not keep.
     pub fn retain(&mut self, pipeline: &Pipeline) -> Result<()> {
         self.retained = Some(Instant::now());
-        retain::retain(self.mode, pipeline).map(|_| ())
+        // What is filled from may not go before it was.
+        if self.filling { Ok(()) } else { retain::retain(self.mode, pipeline).map(|_| ()) }
     }
 
     /// Takes the pipeline out of service until somebody resumes it; nothing of the chunk that it stopped at is there.

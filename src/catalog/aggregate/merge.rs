@@ -11,6 +11,8 @@ use crate::model::aggregate::{Digits, Partial, PartialKind, Plan};
 /// Bytes of keys that fit into an entry of an index (a third of a page), with room for those of fixed size.
 const LONGEST_KEYS: usize = 2_000;
 
+const CHUNK: &str = "_chunk_no = $1::bigint";
+
 /// Where the rows are that are merged; names are qualified and quoted.
 pub enum Source<'a> {
     /// A chunk of rows that are added, in the staging table or a partition of it.
@@ -19,6 +21,8 @@ pub enum Source<'a> {
     Changed { changes: &'a str, replaced: &'a str, staging: &'a str },
     /// A chunk of rows that are added, counted while they were loaded: the arrays that `counted` tells of.
     Counted,
+    /// Chunks after `$2` and up to `$3`, for an aggregate that is filled step by step.
+    Range { staging: &'a str },
     /// All rows that there are, for an aggregate that is new.
     All { staging: &'a str },
 }
@@ -35,7 +39,7 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
     with.push(if is_counted { counted::delta(plan, &keys) } else { delta(plan, &keys) });
     with.push(merged(plan, names, &keys));
     let (staging, takes_away) = match source {
-        Source::Appended { staging, .. } | Source::All { staging } => (*staging, false),
+        Source::Appended { staging, .. } | Source::Range { staging } | Source::All { staging } => (*staging, false),
         Source::Changed { staging, .. } => (*staging, !keys.is_empty()),
         Source::Counted => ("", false),
     };
@@ -77,7 +81,9 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
     } else {
         with.push(insert("added", &state, ""));
     }
-    if let Some(changes) = names.changes().filter(|_| tells && !matches!(source, Source::All { .. })) {
+    if let Some(changes) =
+        names.changes().filter(|_| tells && !matches!(source, Source::Range { .. } | Source::All { .. }))
+    {
         let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
         let images: Vec<String> = images
             .iter()
@@ -101,27 +107,28 @@ fn fits(keys: &[KeyColumn]) -> String {
 
 /// The rows' keys and inputs; where rows can be taken away, with a sign.
 fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> Option<String> {
-    let rows = |table: &str, sign: &str, chunk: bool| {
+    let rows = |table: &str, sign: &str, chunks: &str| {
         let mut columns: Vec<String> = keys.iter().map(|k| format!("{} AS {}", k.sql, k.name)).collect();
         columns.extend(plan.inputs.iter().map(|i| format!("{} AS {}", i.sql, i.column)));
         if plan.signed {
             columns.push(format!("{sign} AS sign"));
         }
         let mut conditions: Vec<String> = plan.condition.iter().map(|c| format!("({c})")).collect();
-        if chunk {
-            conditions.insert(0, "_chunk_no = $1::bigint".to_owned());
+        if !chunks.is_empty() {
+            conditions.insert(0, chunks.to_owned());
         }
         let conditions =
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
         format!("SELECT {} FROM {table}{conditions}", columns.join(", "))
     };
     let rows = match source {
-        Source::Appended { table, .. } => rows(table, "1", true),
+        Source::Appended { table, .. } => rows(table, "1", CHUNK),
         Source::Changed { changes, replaced, .. } => {
-            let now = rows(changes, "CASE _op WHEN 'delete' THEN -1 ELSE 1 END", true);
-            format!("{now} UNION ALL {}", rows(replaced, "-1", true))
+            let now = rows(changes, "CASE _op WHEN 'delete' THEN -1 ELSE 1 END", CHUNK);
+            format!("{now} UNION ALL {}", rows(replaced, "-1", CHUNK))
         }
-        Source::All { staging } => rows(staging, "1", false),
+        Source::Range { staging } => rows(staging, "1", "_chunk_no > $2::bigint AND _chunk_no <= $3::bigint"),
+        Source::All { staging } => rows(staging, "1", ""),
         Source::Counted => return None,
     };
     Some(format!("input AS ({rows})"))
