@@ -87,11 +87,7 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
         .collect();
     assert_eq!(
         lists,
-        [
-            "[[], [1, None], None]",
-            "[['a,b', 'c\"d', ''], ['NULL', None], None]",
-            "[[1.5, -0.0], [nan, 1.0], None]"
-        ]
+        ["[[], [1, None], None]", "[['a,b', 'c\"d', ''], ['NULL', None], None]", "[[1.5, -0.0], [nan, 1.0], None]"]
     );
 
     // What no list can hold is refused by name, and nothing is written in its place.
