@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{events, pipelines};
+use crate::catalog::{events, held_back, pipelines};
 use crate::format::Format;
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
@@ -27,7 +27,7 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, backfill, delta, evolve, files, land, retain, scope, throttle, transform};
+use crate::pipeline::{access, backfill, delta, evolve, files, land, retain, scope, throttle, transform, upkeep};
 
 mod back;
 

@@ -20,7 +20,10 @@ use crate::pipeline::scope;
 const RETRY: Duration = Duration::from_secs(60);
 
 /// What is younger is never removed: a landing that is loaded at this moment may be needed once more, should the load be cut off.
-const LEAST: Duration = Duration::from_secs(3_600);
+pub const LEAST: Duration = Duration::from_secs(3_600);
+
+/// The same while records wait in the raw layer: nothing of it goes.
+pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A table that is due.
 struct Due {
@@ -28,6 +31,7 @@ struct Due {
     location: String,
     credentials: Credentials,
     every: u64,
+    least: Duration,
 }
 
 #[derive(Default)]
@@ -40,13 +44,14 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// Sees to it that a table which was just written to gets its turn, where it is due. Costs nothing where it is not.
+    /// Sees to it that a table which was just written to gets its turn, where it is due: once in `every` versions. Nothing goes that is
+    /// younger than `least`. Costs nothing where it is not due.
     pub fn consider(
         &mut self,
         layer: &str,
         location: &str,
         credentials: &Credentials,
-        every: u64,
+        (every, least): (u64, Duration),
         table: &mut Table,
     ) -> Result<()> {
         if let Some(version) = self.checkpoints.get(location) {
@@ -58,7 +63,7 @@ impl Upkeep {
             return Ok(());
         }
         let (layer, location) = (layer.to_owned(), location.to_owned());
-        self.waiting.push_back(Due { layer, location, credentials: credentials.clone(), every });
+        self.waiting.push_back(Due { layer, location, credentials: credentials.clone(), every, least });
         self.begin()
     }
 
@@ -67,10 +72,11 @@ impl Upkeep {
             return Ok(());
         }
         let Some(due) = self.waiting.pop_front() else { return Ok(()) };
-        let (place, credentials, every) = (Location::parse(&due.location)?, due.credentials.clone(), due.every);
+        let (place, credentials) = (Location::parse(&due.location)?, due.credentials.clone());
+        let (every, least) = (due.every, due.least);
         let task = runtime::start(async move {
             match Table::open(&place, &credentials).await? {
-                Some(mut table) => table.upkeep(every, LEAST).await,
+                Some(mut table) => table.upkeep(every, least).await,
                 None => Ok(Kept::default()),
             }
         })?;

@@ -20,7 +20,7 @@ use crate::pg::error;
 use crate::pg::progress::{self, Phase};
 use crate::pg::runtime;
 use crate::pg::transaction::{self, Mode};
-use crate::pipeline::upkeep::Upkeep;
+use crate::pipeline::upkeep::{self, Upkeep};
 use crate::pipeline::{access, aggregates as merging, scope};
 
 pub use layer::{aggregate_columns, prepare, semi_processed_columns};
@@ -180,8 +180,8 @@ impl Publisher {
             }
         })?;
         if mode != Mode::Within {
-            let every = publishing.checkpoint_every;
-            self.upkeep.consider(&pending.layer, &pending.location, &credentials, every, &mut table)?;
+            let when = (publishing.checkpoint_every, upkeep::LEAST);
+            self.upkeep.consider(&pending.layer, &pending.location, &credentials, when, &mut table)?;
         }
         self.open.insert(pending.location.clone(), (credentials, table));
         Ok(())
