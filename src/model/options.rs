@@ -501,6 +501,7 @@ pub mod duration {
                 "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
                 "h" | "hour" | "hours" => 3_600.0,
                 "d" | "day" | "days" => 86_400.0,
+                "w" | "week" | "weeks" => 7.0 * 86_400.0,
                 _ => return None,
             };
             seconds += pair[0].parse::<f64>().ok()? * unit;

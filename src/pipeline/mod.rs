@@ -44,4 +44,5 @@ pub mod source;
 pub mod tally;
 pub mod throttle;
 pub mod transform;
+pub mod upkeep;
 pub mod verify;
