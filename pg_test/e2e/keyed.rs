@@ -141,6 +141,7 @@ fn whatever_comes_the_state_is_that_of_a_row_by_row_replay_and_a_consumers_copy_
         (random >> 33) % below
     };
     let mut model: BTreeMap<u64, (Option<u64>, String)> = BTreeMap::new();
+    let mut graves: BTreeMap<u64, Option<u64>> = BTreeMap::new();
     for file in 1..=12 {
         let mut lines = String::new();
         let mut winners: BTreeMap<u64, (Option<u64>, String, bool)> = BTreeMap::new();
@@ -151,7 +152,8 @@ fn whatever_comes_the_state_is_that_of_a_row_by_row_replay_and_a_consumers_copy_
             let shown = at.map(|at| at.to_string()).unwrap_or_default();
             lines += &format!("{id},{shown},{v},{}\n", if delete { "D" } else { "I" });
             // None is less than Some, as NULL is here; what is there already takes part.
-            let beaten = model.get(&id).is_some_and(|there| at < there.0);
+            let known = model.get(&id).map(|there| there.0).or_else(|| graves.get(&id).copied());
+            let beaten = known.is_some_and(|known| at < known);
             if !beaten && winners.get(&id).is_none_or(|w| w.0 <= at) {
                 winners.insert(id, (at, v, delete));
             }
@@ -159,6 +161,7 @@ fn whatever_comes_the_state_is_that_of_a_row_by_row_replay_and_a_consumers_copy_
         for (id, (at, v, delete)) in winners {
             if delete {
                 model.remove(&id);
+                graves.insert(id, at);
             } else {
                 model.insert(id, (at, v));
             }

@@ -33,7 +33,7 @@ fn create_rounds(session: &mut Session, landing: &Path, lake: &Path, every: &str
     session.execute(&format!(
         r#"CREATE SCHEMA staging;
            SELECT millrace.create_pipeline('rounds', '{landing}/*.csv', columns => 'id int, round int', staging => 'staging.rounds',
-               semi_processed => '{lake}/state', every => {every}, options => '{{"settle": 0, "primary_key": "id", "publish_mode": "overwrite",
+               raw => '{lake}/raw', semi_processed => '{lake}/state', every => {every}, options => '{{"settle": 0, "primary_key": "id", "publish_mode": "overwrite",
                    "publish_every": 0, "max_files_per_chunk": 1, "checkpoint_every": 10}}');
            SELECT millrace.create_aggregate('rounds', 'by_key', 'SELECT id, max(round) AS round, count(*) AS n FROM staging.rounds GROUP BY id',
                publish => '{lake}/by_key', options => '{{"publish_mode": "overwrite"}}');
@@ -108,6 +108,17 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
     let expected = "SELECT n, k, n FROM generate_series(1, 36) n, generate_series(0, 39) k ORDER BY n::text COLLATE \"C\", k::text COLLATE \"C\"";
     assert!(told == session.lines(expected), "{} rows", told.len());
     crate::retail::assert_verified(&mut session, "rounds");
+
+    // All the while the tables were kept in order.
+    for layer in ["raw", "state", "by_key", "told"] {
+        assert!(lake.join(layer).join("_delta_log/_last_checkpoint").exists(), "{layer} has no checkpoint");
+    }
+    let files: usize = ask(&python, &["files", &url(&lake.join("told"))])[0].parse().unwrap();
+    assert!(files < ROUNDS, "{files} files");
+    assert_eq!(
+        session.lines("SELECT kind, message FROM millrace.events WHERE kind IN ('upkeep_failed', 'foreign_commit')"),
+        [""; 0]
+    );
 }
 
 #[test]

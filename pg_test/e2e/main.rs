@@ -10,6 +10,7 @@ mod aggregate_counting;
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;
+mod any_file;
 mod azure;
 #[path = "../azurite/mod.rs"]
 mod azurite;
@@ -27,6 +28,8 @@ mod delta_history;
 mod delta_made;
 mod direct;
 mod discovery;
+mod duplicates;
+mod evolving;
 mod examples;
 mod expectations;
 mod faults;

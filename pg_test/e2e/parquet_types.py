@@ -80,10 +80,25 @@ def write(path):
     pq.write_table(pa.table(arrays, names=names), path)
 
 
+def named(kind):
+    if hasattr(kind, "element_type"):
+        return f"array of {named(kind.element_type)}"
+    return kind.type if isinstance(getattr(kind, "type", None), str) else str(kind)
+
+
 def schema(path):
     import deltalake
     for field in deltalake.DeltaTable(path).schema().fields:
-        print(f"{field.name}\t{field.type.type if hasattr(field.type, 'type') and isinstance(field.type.type, str) else field.type}")
+        print(f"{field.name}\t{named(field.type)}")
 
 
-{"write": write, "schema": schema}[sys.argv[1]](sys.argv[2])
+def values(path):
+    """The rows' arrays as lists, one column a line."""
+    import deltalake
+    table = deltalake.DeltaTable(path).to_pyarrow_table().sort_by("_row_no")
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            print(f"{field.name}\t{table.column(field.name).to_pylist()}")
+
+
+{"write": write, "schema": schema, "values": values}[sys.argv[1]](sys.argv[2])

@@ -134,6 +134,9 @@ fn rows_are_trimmed_looked_up_exploded_and_filtered_and_every_record_is_accounte
         ["4|6.30|a", "4|6.30|b", "5|6.30|a", "5|6.30|b", "7|7.00|a", "7|7.00|b", "8|7.00|a", "8|7.00|b"]
     );
     assert_eq!(case.counts(), "8|4|0|0|0|0");
+    let from = "SELECT s.id, l.path, l.record_no FROM staging.p s, millrace.lineage('p', s._chunk_no, s._row_no) l
+                 WHERE s._chunk_no = 2 AND s.item = 'a' ORDER BY s.id";
+    assert_eq!(case.lines(from), ["4|a.csv|4", "5|a.csv|5", "7|a.csv|7", "8|a.csv|8"]);
     case.verified();
 }
 

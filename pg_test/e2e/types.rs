@@ -81,4 +81,24 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
         let kind = back.iter().find(|row| &row[0] == postgres || (row[0] == "anything else")).unwrap();
         assert_eq!(clean[name], kind[1], "{name} {postgres}");
     }
+    let lists: Vec<String> = ask(&python, "values", &lake.join("clean_types_true"))
+        .iter()
+        .filter_map(|line| line.split_once('\t').map(|(_, values)| values.to_string()))
+        .collect();
+    assert_eq!(
+        lists,
+        ["[[], [1, None], None]", "[['a,b', 'c\"d', ''], ['NULL', None], None]", "[[1.5, -0.0], [nan, 1.0], None]"]
+    );
+
+    // What no list can hold is refused by name, and nothing is written in its place.
+    let place = server.create_dir("types_matrix");
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('matrix', '{}/*.csv', columns => 'm int[]', semi_processed => '{}', every => NULL)",
+        url(&place),
+        url(&lake.join("matrix"))
+    ));
+    crate::server::land(&place, "1.csv", b"m\n\"{{1,2},{3,4}}\"\n");
+    session.execute("CALL millrace.run('matrix')");
+    let error = session.value("SELECT error FROM millrace.publications WHERE pipeline = 'matrix'");
+    assert!(error.contains("\"m\"") && error.contains("several dimensions"), "{error}");
 }

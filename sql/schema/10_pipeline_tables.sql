@@ -21,8 +21,10 @@ CREATE TABLE millrace.pipeline (
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     changes        regclass,                     -- of a keyed pipeline (option primary_key): each chunk's changes,
     replaced       regclass,                     -- the old images of the rows that they updated,
-    incoming       regclass,                     -- and where a chunk's rows wait to be merged; empty between chunks
+    incoming       regclass,                     -- and where a chunk's rows wait to be merged, also of one with a dedup_key; empty between chunks
+    deleted        regclass,                     -- of a keyed pipeline with order_by and delete_when: keys that were taken away, and when by order_by
     input          regclass,                     -- of a pipeline with a transform: where a chunk's records wait for it; empty between chunks
+    source_types   jsonb,                        -- of a typed source: the types that its columns had when they were last seen
     transform      jsonb                         -- model::transform::Transform: the SELECT with its names qualified, and the columns that it makes
 );
 
@@ -41,6 +43,7 @@ CREATE TABLE millrace.position (
     source_offset  jsonb,                        -- model::offset::Offset: how far a Delta source is read; NULL = landing files
     accepted       bigint,                       -- chunk that somebody has let through, whatever is rejected of it
     kept_from      bigint NOT NULL DEFAULT 1,    -- the first chunk whose rows retention has left; those of all after it are there
+    rejects_kept_from bigint NOT NULL DEFAULT 1, -- the same for rejects, where they have a retention of their own
     throttled_by   text,                         -- why loading is held back; NULL: it is not
     throttled_since timestamptz
 ) WITH (fillfactor = 20);
@@ -87,12 +90,14 @@ CREATE TABLE millrace.file (
     attempts       integer NOT NULL DEFAULT 0,
     error          text,
     retry_at       timestamptz,
+    content        text,                         -- SHA-256 of what is in it, where files are told apart by that
     cleanup        text CHECK (cleanup IN ('due', 'done')),  -- to be taken away from the source once everything is published, or taken away
     updated_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (pipeline_id, path)
 );
 CREATE INDEX ON millrace.file (pipeline_id) WHERE state NOT IN ('loaded', 'skipped');
 CREATE INDEX ON millrace.file (pipeline_id) WHERE cleanup = 'due';
+CREATE INDEX ON millrace.file (pipeline_id, content) WHERE content IS NOT NULL;
 
 -- Records that are in the raw layer and not in staging: those of files that could not be loaded with the others of their landing. What
 -- is given up, with a file that was skipped, replaced or is dead, stays here, so that the layers can be compared.

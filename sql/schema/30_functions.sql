@@ -132,6 +132,15 @@ BEGIN
         RAISE EXCEPTION 'pipeline, chunk_no and row_no must not be NULL'
             USING ERRCODE = 'null_value_not_allowed', HINT = 'Take _chunk_no and _row_no from a row of the staging table.';
     END IF;
+    -- A row that had been a reject comes from where the reject came from.
+    RETURN QUERY
+    SELECT l.*
+      FROM millrace.pipeline p
+      JOIN millrace.chunk c ON c.pipeline_id = p.id
+     CROSS JOIN LATERAL jsonb_array_elements(c.source -> 'from') AS run
+     CROSS JOIN LATERAL millrace.lineage(p.name, (run ->> 1)::bigint, (run ->> 2)::bigint + lineage.row_no - (run ->> 0)::bigint) AS l
+     WHERE p.name = lineage.pipeline AND c.chunk_no = lineage.chunk_no AND lineage.row_no >= (run ->> 0)::bigint
+       AND lineage.row_no < (run ->> 0)::bigint + (run ->> 3)::bigint;
     RETURN QUERY
     SELECT f ->> 'path', (f ->> 'first_record')::bigint + lineage.row_no - (f ->> 'first_row_no')::bigint, f ->> 'etag',
            (c.source ->> 'raw_version')::bigint

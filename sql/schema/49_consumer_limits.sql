@@ -176,3 +176,38 @@ $$;
 COMMENT ON FUNCTION millrace._plan_retention(integer, text, bigint, text, bigint, bigint[]) IS
     'Internal. The chunk up to which partitions can be dropped now (NULL: none), and those before it that dead letters and open leases still need. Consumers past the longest retention, and those that do not count, expire. bounds: the last chunks of the partitions, in order.';
 REVOKE ALL ON FUNCTION millrace._plan_retention(integer, text, bigint, text, bigint, bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION millrace._plan_rejects_retention(pipeline_id integer, kind text, amount bigint, bounds bigint[]) RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    head millrace.chunk;
+    k    millrace.chunk;
+    c    millrace.consumer;
+    last bigint;
+    due  bigint;
+BEGIN
+    SELECT n.* INTO head FROM millrace.position p JOIN millrace.chunk n ON n.pipeline_id = p.pipeline_id AND n.chunk_no = p.head
+    WHERE p.pipeline_id = _plan_rejects_retention.pipeline_id;
+    FOREACH last IN ARRAY bounds LOOP
+        EXIT WHEN last >= head.chunk_no;
+        SELECT n.* INTO k FROM millrace.chunk n WHERE n.pipeline_id = head.pipeline_id AND n.chunk_no = last;
+        EXIT WHEN millrace._is_past(kind, amount, k, head) IS NOT TRUE;
+        due := last;
+    END LOOP;
+    IF due IS NULL THEN
+        RETURN NULL;
+    END IF;
+    FOR c IN SELECT n.* FROM millrace.consumer n
+             WHERE n.pipeline_id = head.pipeline_id AND n.layer = 'rejects' AND n.mode <> 'keyed' AND n.state NOT IN ('dropped', 'expired') LOOP
+        due := least(due, millrace._done_through(c, head.chunk_no),
+                     (SELECT pg_catalog.min(d.chunk_no) - 1 FROM millrace.delivery d
+                       WHERE d.consumer_id = c.id AND d.state IN ('dead', 'leased', 'retry_wait', 'pending')),
+                     (SELECT pg_catalog.min(d.chunk_no) - 1 FROM millrace.dead_part d WHERE d.consumer_id = c.id));
+    END LOOP;
+    RETURN (SELECT pg_catalog.max(b) FROM pg_catalog.unnest(bounds) b WHERE b <= due);
+END
+$$;
+COMMENT ON FUNCTION millrace._plan_rejects_retention(integer, text, bigint, bigint[]) IS
+    'Internal. The chunk up to which partitions of rejects can be dropped now (NULL: none): past their retention, and no consumer of the rejects needs them. bounds: the last chunks of the partitions, in order.';
+REVOKE ALL ON FUNCTION millrace._plan_rejects_retention(integer, text, bigint, bigint[]) FROM PUBLIC;

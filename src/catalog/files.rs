@@ -334,3 +334,60 @@ pub fn record_failed(
     )?;
     Ok(())
 }
+
+/// What is in a file.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Content {
+    pub path: String,
+    pub etag: String,
+    pub size: i64,
+    /// Its hash.
+    pub content: String,
+}
+
+/// What the ledger knows to be in these files.
+pub fn contents(pipeline_id: i32, paths: Vec<String>) -> Result<Vec<Content>> {
+    spi::read(
+        "SELECT path, etag, size, content FROM millrace.file WHERE pipeline_id = $1 AND path = ANY ($2::text[]) AND content IS NOT NULL",
+        vec![pipeline_id.into(), paths.into()],
+    )
+}
+
+/// Of each of these contents the file that was loaded, in part or whole, with it.
+pub fn with_content(pipeline_id: i32, contents: Vec<String>) -> Result<Vec<Content>> {
+    spi::read(
+        "SELECT DISTINCT ON (content) path, etag, size, content FROM millrace.file
+          WHERE pipeline_id = $1 AND content = ANY ($2::text[]) AND (state IN ('loaded', 'landed') OR records_done > 0)
+          ORDER BY content, updated_at",
+        vec![pipeline_id.into(), contents.into()],
+    )
+}
+
+/// Notes what is in files that wait.
+pub fn note_contents(pipeline_id: i32, files: &[Content]) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, content)
+         SELECT $1, path, etag, size, 'waiting', content
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]), pg_catalog.unnest($5::text[]))
+             AS new (path, etag, size, content)
+         ON CONFLICT (pipeline_id, path) DO UPDATE
+            SET content = EXCLUDED.content, etag = EXCLUDED.etag, size = EXCLUDED.size WHERE f.records_done = 0",
+        vec![
+            pipeline_id.into(),
+            files.iter().map(|f| f.path.clone()).collect::<Vec<_>>().into(),
+            files.iter().map(|f| f.etag.clone()).collect::<Vec<_>>().into(),
+            files.iter().map(|f| Some(f.size)).collect::<Vec<_>>().into(),
+            files.iter().map(|f| f.content.clone()).collect::<Vec<_>>().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A file that was put there again, byte for byte.
+pub fn renew(pipeline_id: i32, path: &str, etag: &str) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.file SET etag = $3, updated_at = pg_catalog.clock_timestamp() WHERE pipeline_id = $1 AND path = $2",
+        vec![pipeline_id.into(), path.into(), etag.into()],
+    )?;
+    Ok(())
+}

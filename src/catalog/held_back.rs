@@ -49,6 +49,15 @@ pub fn hold_back(pipeline_id: i32, raw_version: i64, part: &Part) -> Result<()> 
     Ok(())
 }
 
+/// True where records wait in the raw layer, or may be asked for once more.
+pub fn any(pipeline_id: i32) -> Result<bool> {
+    let found: Option<bool> = spi::read_value(
+        "SELECT EXISTS (SELECT FROM millrace.held_back WHERE pipeline_id = $1)",
+        vec![pipeline_id.into()],
+    )?;
+    Ok(found == Some(true))
+}
+
 /// A file whose records wait in the raw layer.
 #[derive(Debug, Deserialize)]
 pub struct HeldBack {

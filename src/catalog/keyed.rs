@@ -22,6 +22,7 @@ pub struct Beside {
     pub changes: Oid,
     pub replaced: Oid,
     pub incoming: Oid,
+    pub deleted: Option<Oid>,
 }
 
 /// Makes the three tables beside a staging table; `width`: chunks a partition.
@@ -61,7 +62,12 @@ pub fn create_beside(staging: &Relation, width: i64) -> Result<Beside> {
     let (changes, replaced, incoming) = (find(&made[0].0)?, find(&made[1].0)?, find(&made[2].0)?);
     staging::target(&changes, 1, width)?;
     staging::target(&replaced, 1, width)?;
-    Ok(Beside { changes: Oid::from(changes.oid), replaced: Oid::from(replaced.oid), incoming: Oid::from(incoming.oid) })
+    Ok(Beside {
+        changes: Oid::from(changes.oid),
+        replaced: Oid::from(replaced.oid),
+        incoming: Oid::from(incoming.oid),
+        deleted: None,
+    })
 }
 
 /// So that a row which breaks one is found while it is loaded, where it stands alone.
@@ -80,6 +86,43 @@ fn copy_foreign_keys(staging: &Relation, incoming: &str) -> Result<()> {
 
 fn is_ours(column: &str) -> bool {
     matches!(column, CHUNK_NO | ROW_NO | OP)
+}
+
+/// The columns of a grave: the key, and what says which of two rows is the newer.
+fn grave_columns(columns: &[Shape], key: &[String], order_by: &[String]) -> Vec<Shape> {
+    named(columns, key).chain(named(columns, order_by).filter(|c| !key.contains(&c.name))).cloned().collect()
+}
+
+/// Makes the table of keys that were taken away.
+pub fn create_deleted(staging: &Relation, key: &[String], order_by: &[String]) -> Result<Oid> {
+    let name = with_suffix(&staging.name, "_deleted");
+    if relation::by_name(&staging.schema, &name)?.is_some() {
+        return Err(Error::new(Code::DuplicateObject, format!("relation \"{name}\" already exists"))
+            .detail(format!(
+                "A pipeline with delete_when and order_by keeps a table of that name beside {}.",
+                staging.qualified()
+            ))
+            .hint("Rename or drop it, or choose another staging table."));
+    }
+    let columns = grave_columns(&shape(Oid::from(staging.oid))?, key, order_by);
+    let table = format!("{}.{}", spi::ident(&staging.schema), spi::ident(&name));
+    let keys: Vec<String> = key.iter().map(|k| spi::ident(k)).collect();
+    spi::execute_once(&format!(
+        "CREATE TABLE {table} AS SELECT {}, {CHUNK_NO} FROM {} WITH NO DATA;
+         ALTER TABLE {table} ADD PRIMARY KEY ({});
+         COMMENT ON TABLE {table} IS 'Keys that were taken away, with the order_by of the row that did: an older row that comes later does not bring one back.'",
+        list(columns.iter(), |c| c.into()),
+        staging.qualified(),
+        keys.join(", ")
+    ))?;
+    let made = relation::by_name(&staging.schema, &name)?;
+    made.map(|r| Oid::from(r.oid)).ok_or_else(|| Error::new(Code::Internal, "the new table is gone"))
+}
+
+/// Forgets keys that were taken away up to a chunk.
+pub fn forget_deleted(deleted: &Relation, through: i64) -> Result<()> {
+    spi::execute(&format!("DELETE FROM {} WHERE {CHUNK_NO} <= $1", deleted.qualified()), vec![through.into()])?;
+    Ok(())
 }
 
 /// Checks that a staging table can hold the state of keys: plain, unique by just these columns, and nothing that fills itself.
@@ -145,6 +188,8 @@ pub struct Places {
     /// The partitions that hold the chunk.
     pub changes: Relation,
     pub replaced: Relation,
+    /// The keys that were taken away, where an older row that comes later must not bring one back.
+    pub deleted: Option<Relation>,
 }
 
 /// A column of the staging table that is not ours.
@@ -171,23 +216,22 @@ pub fn shape(staging: Oid) -> Result<Vec<Shape>> {
     Ok(columns)
 }
 
-fn list<'a>(columns: impl Iterator<Item = &'a Shape>, each: impl Fn(&str) -> String) -> String {
+pub(super) fn list<'a>(columns: impl Iterator<Item = &'a Shape>, each: impl Fn(&str) -> String) -> String {
     columns.map(|c| each(&spi::ident(&c.name))).collect::<Vec<_>>().join(", ")
 }
 
-fn named<'a>(columns: &'a [Shape], names: &'a [String]) -> impl Iterator<Item = &'a Shape> {
+pub(super) fn named<'a>(columns: &'a [Shape], names: &'a [String]) -> impl Iterator<Item = &'a Shape> {
     names.iter().filter_map(|name| columns.iter().find(|c| &c.name == name))
 }
 
-/// True where an incoming row comes after the row of its key that is there: later in `order_by`, NULL being less than everything, or
+/// True where an incoming row comes after the row `there` of its key: later in `order_by`, NULL being less than everything, or
 /// equal to it.
-fn not_older(rule: &Rule<'_>, columns: &[Shape]) -> String {
+fn not_older(rule: &Rule<'_>, columns: &[Shape], there: &str) -> String {
     named(columns, rule.order_by).collect::<Vec<_>>().iter().rev().fold("true".into(), |rest, c| {
         let (name, space) = (spi::ident(&c.name), spi::ident(&c.operators));
-        let alike = format!("(i.{name} OPERATOR({space}.=) s.{name} OR i.{name} IS NULL AND s.{name} IS NULL)");
-        format!(
-            "(s.{name} IS NULL AND i.{name} IS NOT NULL OR i.{name} OPERATOR({space}.>) s.{name} OR {alike} AND {rest})"
-        )
+        let old = format!("{there}.{name}");
+        let alike = format!("(i.{name} OPERATOR({space}.=) {old} OR i.{name} IS NULL AND {old} IS NULL)");
+        format!("({old} IS NULL AND i.{name} IS NOT NULL OR i.{name} OPERATOR({space}.>) {old} OR {alike} AND {rest})")
     })
 }
 
@@ -210,7 +254,7 @@ pub fn merge_statement(at: &Places, rule: &Rule<'_>, columns: &[Shape], deletes:
     let mut order: Vec<String> =
         named(columns, rule.order_by).map(|c| format!("i.{} DESC NULLS LAST", spi::ident(&c.name))).collect();
     let (beats, last) = match rule.on_conflict {
-        OnConflict::Newest => (not_older(rule, columns), "DESC"),
+        OnConflict::Newest => (not_older(rule, columns, "s"), "DESC"),
         OnConflict::Ignore => (if deletes { "i._millrace_delete".into() } else { "false".to_string() }, "ASC"),
     };
     order.push(format!("i._row_no {last}"));
@@ -269,16 +313,36 @@ pub fn merge_statement(at: &Places, rule: &Rule<'_>, columns: &[Shape], deletes:
     } else {
         "updated AS (SELECT WHERE false),".into()
     };
+    let (mut no_row, mut graves, mut buried) = (String::from("s.ctid IS NULL"), String::new(), String::new());
+    if let Some(deleted) = at.deleted.as_ref().filter(|_| deletes) {
+        let deleted = deleted.qualified();
+        let same: Vec<String> = named(columns, rule.key)
+            .map(|c| format!("g.{0} OPERATOR({1}.=) i.{0}", spi::ident(&c.name), spi::ident(&c.operators)))
+            .collect();
+        no_row = format!("(s.ctid IS NULL AND (g.ctid IS NULL OR {}))", not_older(rule, columns, "g"));
+        graves = format!(" LEFT JOIN {deleted} AS g ON {}", same.join(" AND "));
+        let kept: Vec<Shape> = grave_columns(columns, rule.key, rule.order_by);
+        let (names, keys) = (list(kept.iter(), |c| c.into()), list(named(columns, rule.key), |c| c.into()));
+        let within = if ranged { " AND m._row_no BETWEEN $3 AND $4" } else { "" };
+        buried = format!(
+            "buried AS (INSERT INTO {deleted} ({names}, {CHUNK_NO})
+               SELECT {}, $1::bigint FROM matched AS m WHERE m._millrace_delete{within}
+               ON CONFLICT ({keys}) DO UPDATE SET {}, {CHUNK_NO} = EXCLUDED.{CHUNK_NO}),",
+            list(kept.iter(), |c| format!("m.{c}")),
+            list(kept.iter(), |c| format!("{c} = EXCLUDED.{c}")),
+        );
+    }
     let changing = if deletes { " WHERE d._millrace_verb <> 'delete'" } else { "" };
     format!(
         "WITH matched AS (
             SELECT DISTINCT ON ({key}) {}, i._row_no, i._millrace_delete, s.ctid AS _millrace_old{same}
-              FROM {source} AS i LEFT JOIN {staging} AS s ON {}
-             WHERE s.ctid IS NULL OR {beats}
+              FROM {source} AS i LEFT JOIN {staging} AS s ON {}{graves}
+             WHERE {no_row} OR s.ctid IS NOT NULL AND {beats}
              ORDER BY {key}, {}),
          decided AS MATERIALIZED (SELECT m.*, {verb} AS _millrace_verb FROM matched AS m{kept}),
          {updated}
          {deleted}
+         {buried}
          inserted AS (INSERT INTO {staging} ({stored_list}, {CHUNK_NO}, {ROW_NO})
             SELECT {}, $1::bigint, d._row_no FROM decided AS d WHERE d._millrace_verb = 'insert' ORDER BY {} RETURNING 1),
          changed AS (INSERT INTO {changes} ({all}, {CHUNK_NO}, {ROW_NO}, {OP})

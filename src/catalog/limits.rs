@@ -56,6 +56,32 @@ pub fn plan_retention(pipeline_id: i32, keep: Keep, longest: Keep, bounds: &[i64
     .pop())
 }
 
+/// Up to which of `bounds`, the last chunks of the partitions of rejects, rejects may go.
+pub fn plan_rejects_retention(pipeline_id: i32, keep: Keep, bounds: &[i64]) -> Result<Option<i64>> {
+    let (kind, amount) = keep.parts();
+    spi::value(
+        "SELECT millrace._plan_rejects_retention($1, $2, $3, $4)",
+        vec![pipeline_id.into(), kind.into(), amount.into(), bounds.to_vec().into()],
+    )
+}
+
+/// The first chunk whose rejects are all there, where they have a retention of their own.
+pub fn rejects_kept_from(pipeline_id: i32) -> Result<i64> {
+    let found: Option<i64> = spi::read_value(
+        "SELECT rejects_kept_from FROM millrace.position WHERE pipeline_id = $1",
+        vec![pipeline_id.into()],
+    )?;
+    Ok(found.unwrap_or(1))
+}
+
+pub fn set_rejects_kept_from(pipeline_id: i32, chunk_no: i64) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.position SET rejects_kept_from = GREATEST(rejects_kept_from, $2) WHERE pipeline_id = $1",
+        vec![pipeline_id.into(), chunk_no.into()],
+    )?;
+    Ok(())
+}
+
 /// The first chunk whose rows are all there.
 pub fn kept_from(pipeline_id: i32) -> Result<i64> {
     let found: Option<i64> =

@@ -10,6 +10,8 @@ pub mod backfills;
 #[cfg(feature = "pg15")]
 pub mod chunks;
 #[cfg(feature = "pg15")]
+pub mod dedup;
+#[cfg(feature = "pg15")]
 pub mod events;
 #[cfg(feature = "pg15")]
 pub mod expectations;

@@ -1,5 +1,7 @@
 //! Definitions and positions of pipelines.
 
+use std::collections::BTreeMap;
+
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use crate::pg::spi;
 const DEFINITION: &str =
     "SELECT id, name, owner::oid::bigint AS owner, source, format, staging::oid::bigint AS staging,
         rejects::oid::bigint AS rejects, changes::oid::bigint AS changes, replaced::oid::bigint AS replaced,
-        incoming::oid::bigint AS incoming, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
+        incoming::oid::bigint AS incoming, deleted::oid::bigint AS deleted, input::oid::bigint AS input, transform, raw, semi_processed, (EXTRACT(epoch FROM every) * 1000)::bigint AS every_ms,
         options, settings, app_id, state, state_reason, ledger_epoch,
         (SELECT b.generation FROM millrace.backfill b WHERE b.pipeline_id = pipeline.id AND b.state = 'running') AS backfill
    FROM millrace.pipeline";
@@ -134,6 +136,37 @@ pub fn set_keyed(id: i32, changes: Oid, replaced: Oid, incoming: Oid) -> Result<
     spi::execute(
         "UPDATE millrace.pipeline SET changes = $2::regclass, replaced = $3::regclass, incoming = $4::regclass WHERE id = $1",
         vec![id.into(), changes.into(), replaced.into(), incoming.into()],
+    )?;
+    Ok(())
+}
+
+pub fn set_deleted(id: i32, deleted: Oid) -> Result<()> {
+    spi::execute("UPDATE millrace.pipeline SET deleted = $2::regclass WHERE id = $1", vec![id.into(), deleted.into()])?;
+    Ok(())
+}
+
+/// The types that the columns of a typed source had when they were last seen.
+pub fn source_types(id: i32) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Known {
+        types: Option<BTreeMap<String, String>>,
+    }
+    let found: Vec<Known> =
+        spi::read("SELECT source_types AS types FROM millrace.pipeline WHERE id = $1", vec![id.into()])?;
+    Ok(found.into_iter().next().and_then(|known| known.types).unwrap_or_default())
+}
+
+pub fn set_source_types(id: i32, types: &BTreeMap<String, String>) -> Result<()> {
+    let types = serde_json::to_value(types).unwrap_or_default().to_string();
+    spi::execute("UPDATE millrace.pipeline SET source_types = $2::jsonb WHERE id = $1", vec![id.into(), types.into()])?;
+    Ok(())
+}
+
+/// Notes where rows of a pipeline wait to be compared with those of earlier chunks.
+pub fn set_incoming(id: i32, incoming: Option<Oid>) -> Result<()> {
+    spi::execute(
+        "UPDATE millrace.pipeline SET incoming = NULLIF($2, 0::pg_catalog.oid)::regclass WHERE id = $1",
+        vec![id.into(), incoming.unwrap_or(Oid::INVALID).into()],
     )?;
     Ok(())
 }

@@ -15,6 +15,7 @@ mod int;
 mod json;
 mod kind;
 mod numeric;
+mod refuse;
 pub mod schema;
 mod text;
 pub mod to_arrow;
@@ -23,3 +24,4 @@ mod uuid;
 
 pub use batch::{Encoded, Reason, Row, append_value, asked, encode_batch};
 pub use kind::{Field, Kind, Target, encode_field};
+pub use refuse::refuse;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    Int16Builder, Int32Builder, Int64Builder, ListArray, StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 
 use crate::model::{Code, Error, Result};
@@ -23,6 +24,7 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 const FREE_NUMERIC: (u8, i8) = (38, 18);
 
 /// One value on its way.
+#[derive(Clone, Copy)]
 pub enum Cell<'a> {
     Null,
     Bool(bool),
@@ -34,6 +36,9 @@ pub enum Cell<'a> {
     Timestamp(i64),
     Bytes(&'a [u8]),
     Text(&'a str),
+    List(&'a [Cell<'a>]),
+    /// What no column can hold, and why.
+    Unfit(&'a str),
 }
 
 /// The Arrow type that a column of this Postgres type (as format_type prints it) is written as.
@@ -49,7 +54,10 @@ pub fn arrow_type(type_name: &str) -> DataType {
         "bytea" => DataType::Binary,
         "numeric" => DataType::Decimal128(FREE_NUMERIC.0, FREE_NUMERIC.1),
         _ => {
-            if type_name.starts_with("timestamp") {
+            if let Some(element) = type_name.strip_suffix("[]") {
+                // Named as Delta's own writers name it.
+                DataType::List(Arc::new(Field::new("element", arrow_type(element), true)))
+            } else if type_name.starts_with("timestamp") {
                 let zone = type_name.ends_with("with time zone").then(|| "UTC".into());
                 DataType::Timestamp(TimeUnit::Microsecond, zone)
             } else {
@@ -130,6 +138,7 @@ enum Builder {
     Decimal(Decimal128Builder, u8, i8),
     Bytes(BinaryBuilder),
     Text(StringBuilder),
+    List { element: FieldRef, items: Box<Builder>, ends: Vec<i32>, valid: Vec<bool> },
 }
 
 impl Builder {
@@ -151,6 +160,12 @@ impl Builder {
                 *s,
             ),
             DataType::Binary => Builder::Bytes(BinaryBuilder::with_capacity(n, n * 16)),
+            DataType::List(element) => Builder::List {
+                element: element.clone(),
+                items: Box::new(Builder::new(element.data_type(), n)),
+                ends: vec![0],
+                valid: Vec::with_capacity(n),
+            },
             _ => Builder::Text(StringBuilder::with_capacity(n, n * 16)),
         }
     }
@@ -179,6 +194,18 @@ impl Builder {
             (Builder::Bytes(b), Cell::Null) => b.append_null(),
             (Builder::Text(b), Cell::Text(v)) => b.append_value(v),
             (Builder::Text(b), Cell::Null) => b.append_null(),
+            (Builder::List { items, ends, valid, .. }, Cell::List(cells)) => {
+                let end = ends.last().copied().unwrap_or(0);
+                let count = i32::try_from(cells.len()).ok().and_then(|count| end.checked_add(count));
+                ends.push(count.ok_or("more elements than a batch can hold")?);
+                valid.push(true);
+                cells.iter().try_for_each(|cell| items.push(*cell))?;
+            }
+            (Builder::List { ends, valid, .. }, Cell::Null) => {
+                ends.push(ends.last().copied().unwrap_or(0));
+                valid.push(false);
+            }
+            (_, Cell::Unfit(why)) => return Err(why.into()),
             _ => return Err("the value's type is not the column's".into()),
         }
         Ok(())
@@ -197,6 +224,10 @@ impl Builder {
             Builder::Decimal(mut b, _, _) => Arc::new(b.finish()),
             Builder::Bytes(mut b) => Arc::new(b.finish()),
             Builder::Text(mut b) => Arc::new(b.finish()),
+            Builder::List { element, items, ends, valid } => {
+                let ends = OffsetBuffer::new(ends.into());
+                Arc::new(ListArray::new(element, ends, items.finish(), Some(NullBuffer::from(valid))))
+            }
         }
     }
 }
@@ -267,6 +298,23 @@ mod tests {
         }
         assert!(date(i32::MAX).is_err());
         assert!(timestamp(i64::MIN).is_err());
+    }
+
+    #[test]
+    fn an_array_is_a_list_of_its_elements() {
+        let columns = Columns::new(&[("a".into(), "numeric(4,1)[]".into())]);
+        let mut batch = columns.start(4);
+        let one = [Cell::Text("1.5"), Cell::Null];
+        for cell in [Cell::List(&one), Cell::Null, Cell::List(&[]), Cell::List(&one[..1])] {
+            batch.push(0, cell).unwrap();
+        }
+        let found = batch.finish().unwrap();
+        let shown: Vec<String> =
+            (0..4).map(|i| arrow::util::display::array_value_to_string(found.column(0), i).unwrap()).collect();
+        assert_eq!(shown, ["[1.5, ]", "", "[]", "[1.5]"]);
+        let error = columns.start(1).push(0, Cell::List(&[Cell::Text("NaN")])).unwrap_err();
+        assert!(error.message.contains("\"a\""), "{error}");
+        assert!(columns.start(1).push(0, Cell::Unfit("an array of several dimensions")).is_err());
     }
 
     #[test]

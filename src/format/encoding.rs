@@ -46,6 +46,11 @@ impl Encoding {
         out
     }
 
+    /// These bytes as text, if all of them are.
+    pub fn text(&self, bytes: &[u8]) -> Option<String> {
+        self.0.decode_without_bom_handling_and_without_replacement(bytes).map(|text| text.into_owned())
+    }
+
     fn encode(&self, text: &[u8], out: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(text);
         if self.0 == UTF_16LE {

@@ -149,6 +149,15 @@ impl Dir {
         }
     }
 
+    /// When an object was written; None where there is none.
+    pub(crate) async fn modified(&self, relative: &str) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
+        match self.root.head(&self.path(relative)?).await {
+            Ok(meta) => Ok(Some(meta.last_modified)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(store_error(&e, "read file", &self.place_of(relative))),
+        }
+    }
+
     /// The size of an object.
     pub(crate) async fn size_of(&self, relative: &str) -> Result<u64> {
         let found = self.root.head(&self.path(relative)?).await;

@@ -1,6 +1,7 @@
 //! Pure definitions that every other folder shares. No I/O, no Postgres, no async.
 
 pub mod aggregate;
+pub mod dedup;
 pub mod error;
 pub mod expectation;
 pub mod keyed;

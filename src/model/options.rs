@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::model::dedup::{self, Identity};
 use crate::model::keyed::{self, OnConflict};
 use crate::model::publishing::{self, PublishMode};
 use crate::model::retention::{Keep, size};
@@ -143,6 +144,8 @@ pub struct Options {
     /// Delta: whether `apply` reads the table's change data feed: `true`, `false`, or `auto`, where there is one.
     pub change_feed: ChangeFeed,
     pub on_replaced: OnReplaced,
+    /// What makes two files the same: their names, or also what is in them.
+    pub identity: Identity,
     pub cleanup: Cleanup,
     /// Where `cleanup` moves files to.
     pub archive: Option<String>,
@@ -175,6 +178,12 @@ pub struct Options {
     pub on_conflict: Option<OnConflict>,
     /// A condition in SQL; a row that meets it takes its key away.
     pub delete_when: Option<String>,
+    /// Columns that tell the rows of an append pipeline apart: of rows with one key that come within `dedup_window` the first is loaded.
+    #[serde(deserialize_with = "keyed::names")]
+    pub dedup_key: Vec<String>,
+    /// How far back is looked for a row with the same `dedup_key`.
+    #[serde(with = "duration::optional")]
+    pub dedup_window: Option<Duration>,
     /// A SELECT over the records of a chunk, which it calls `input`: what it makes is what is loaded.
     pub transform: Option<String>,
     /// How often a file that can't be read is tried before it is `dead`.
@@ -186,6 +195,8 @@ pub struct Options {
     pub retention: Option<Keep>,
     /// What is kept for consumers that fall behind, at most. `None`: four times `retention`.
     pub max_retention: Option<Keep>,
+    /// What is kept of the rejects; older ones are dropped once no consumer of theirs needs them. `None`: as `retention` says.
+    pub rejects_retention: Option<Keep>,
     /// Chunks a partition holds: what retention drops at once. `None`: by `retention`.
     pub chunks_per_partition: Option<u32>,
     /// Loading is held back while the slowest consumer that counts is further behind.
@@ -226,6 +237,7 @@ impl Default for Options {
             on_change: OnChange::Fail,
             change_feed: ChangeFeed::Auto,
             on_replaced: OnReplaced::Ignore,
+            identity: Identity::Path,
             cleanup: Cleanup::None,
             archive: None,
             order: Order::Path,
@@ -243,11 +255,14 @@ impl Default for Options {
             order_by: vec![],
             on_conflict: None,
             delete_when: None,
+            dedup_key: vec![],
+            dedup_window: None,
             transform: None,
             max_attempts: 5,
             backoff: Duration::from_secs(1),
             retention: None,
             max_retention: None,
+            rejects_retention: None,
             chunks_per_partition: None,
             max_lag_chunks: None,
             max_lag_bytes: None,
@@ -286,13 +301,14 @@ impl Options {
     /// Chunks a partition of the staging table holds: wide enough that years of a chunk a second stay within some thousand partitions,
     /// narrow enough that retention keeps little more than it is asked to.
     pub fn partition_chunks(&self) -> i64 {
-        let by_retention = match self.retention {
+        let by = |keep: Option<Keep>| match keep {
             None => 10_000,
             Some(Keep::Age(_)) => 1_000,
             Some(Keep::Chunks(n)) => n / 4,
             Some(Keep::Bytes(n)) => n / self.max_bytes_per_chunk / 4,
         };
-        self.chunks_per_partition.map_or(by_retention, u64::from).clamp(1, 10_000) as i64
+        self.chunks_per_partition.map_or(by(self.retention).min(by(self.rejects_retention)), u64::from).clamp(1, 10_000)
+            as i64
     }
 
     /// How long consumers that fall behind are waited for.
@@ -360,6 +376,7 @@ impl Options {
         }
         self.check_key()?;
         publishing::check_checkpoint_every(self.checkpoint_every)?;
+        dedup::check(self)?;
         let escape = self.escape.unwrap_or(self.quote);
         for (name, c) in [("delimiter", self.delimiter), ("quote", self.quote), ("escape", escape)] {
             if !c.is_ascii() || c == '\n' || c == '\r' || c == '\0' {
@@ -484,6 +501,7 @@ pub mod duration {
                 "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
                 "h" | "hour" | "hours" => 3_600.0,
                 "d" | "day" | "days" => 86_400.0,
+                "w" | "week" | "weeks" => 7.0 * 86_400.0,
                 _ => return None,
             };
             seconds += pair[0].parse::<f64>().ok()? * unit;

@@ -22,6 +22,8 @@ pub struct Pipeline {
     pub changes: Option<u32>,
     pub replaced: Option<u32>,
     pub incoming: Option<u32>,
+    /// And of one whose rows are ordered, the keys that were taken away.
+    pub deleted: Option<u32>,
     /// Of a pipeline with a transform, the table that holds the records of a chunk until they are transformed.
     pub input: Option<u32>,
     pub transform: Option<Transform>,

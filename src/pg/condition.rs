@@ -75,6 +75,41 @@ pub fn analyze(condition: &str, table: pg_sys::Oid) -> Result<Analyzed> {
     found.map_err(in_our_words)
 }
 
+/// What a fix may look at besides the columns: the record's fields as an object of texts, the record as text, and its bytes. In the
+/// SQL that [`assignments`] gives they are parameters.
+pub const RAW: [(&str, &str); 3] = [("_raw", "$2"), ("_record", "$3"), ("_bytes", "$4")];
+
+/// `_raw` and its like, where no column of the table has that name.
+#[pg_guard]
+unsafe extern "C-unwind" fn raw_parameter(
+    _state: *mut pg_sys::ParseState,
+    reference: *mut pg_sys::ColumnRef,
+    found: *mut pg_sys::Node,
+) -> *mut pg_sys::Node {
+    // SAFETY: the parser calls this with a column reference, whose fields are strings or a star.
+    unsafe {
+        let fields = PgList::<pg_sys::Node>::from_pg((*reference).fields);
+        let (1, Some(field)) = (fields.len(), fields.head()) else { return std::ptr::null_mut() };
+        if !found.is_null() || (*field).type_ != pg_sys::NodeTag::T_String {
+            return std::ptr::null_mut();
+        }
+        let name = CStr::from_ptr((*field.cast::<pg_sys::String>()).sval).to_bytes();
+        let Some(place) = RAW.iter().position(|(known, _)| known.as_bytes() == name) else {
+            return std::ptr::null_mut();
+        };
+        let type_oid = [pg_sys::JSONBOID, pg_sys::TEXTOID, pg_sys::BYTEAOID][place];
+        let parameter = pg_sys::palloc0(size_of::<pg_sys::Param>()).cast::<pg_sys::Param>();
+        (*parameter).xpr.type_ = pg_sys::NodeTag::T_Param;
+        (*parameter).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
+        (*parameter).paramid = place as i32 + 2;
+        (*parameter).paramtype = type_oid;
+        (*parameter).paramtypmod = -1;
+        (*parameter).paramcollid = pg_sys::get_typcollation(type_oid);
+        (*parameter).location = (*reference).location;
+        parameter.cast()
+    }
+}
+
 /// Reads assignments as in UPDATE … SET: each column with the expression for it, which is held to the rules of a condition.
 pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)>> {
     let text = CString::new(format!("UPDATE t SET {fix}\n")).map_err(|_| no_assignments(fix))?;
@@ -94,6 +129,7 @@ pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)
                 return Err(no_assignments(fix));
             }
             pg_sys::addNSItemToQuery(state, item, false, true, true);
+            (*state).p_post_columnref_hook = Some(raw_parameter);
             let mut result = Vec::new();
             for target in PgList::<pg_sys::ResTarget>::from_pg(update.targetList).iter_ptr() {
                 let raw = (*target).val;

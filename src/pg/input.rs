@@ -20,7 +20,7 @@ pub struct Reader {
 }
 
 /// Longest value that a reason repeats; the whole text is in the reject's `raw`.
-const SHOWN: usize = 200;
+pub const SHOWN: usize = 200;
 
 impl Reader {
     /// Use within one transaction: what is looked up here lives in its memory.

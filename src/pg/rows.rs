@@ -2,17 +2,17 @@
 
 use std::ffi::CStr;
 
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use pgrx::{FromDatum, pg_sys};
 
-use crate::convert::to_arrow::{Cell, Columns};
+use crate::convert::to_arrow::{Batch, Cell, Columns};
 use crate::model::{Code, Error, Result};
 
 /// Rows a batch.
 const BATCH: i64 = 8_192;
 
 /// How a column's values leave the server.
-#[derive(Clone, Copy)]
 enum Way {
     Bool,
     Int2,
@@ -25,10 +25,38 @@ enum Way {
     Bytes,
     Text,
     Output(pg_sys::Oid),
+    Array { element: pg_sys::Oid, length: i16, by_value: bool, align: std::ffi::c_char, way: Box<Way> },
 }
 
-fn way(type_oid: pg_sys::Oid) -> Way {
+/// A value that is held until the array that it belongs to is complete.
+enum Held {
+    Plain(Cell<'static>),
+    Bytes(Vec<u8>),
+    Text(String),
+}
+
+impl Held {
+    fn cell(&self) -> Cell<'_> {
+        match self {
+            Held::Plain(cell) => *cell,
+            Held::Bytes(bytes) => Cell::Bytes(bytes),
+            Held::Text(text) => Cell::Text(text),
+        }
+    }
+}
+
+fn way(type_oid: pg_sys::Oid, to: &DataType) -> Way {
     match type_oid {
+        array if matches!(to, DataType::List(_)) => {
+            let (mut length, mut by_value, mut align) = (0i16, false, 0);
+            // SAFETY: out pointers are valid; both raise or answer for whatever type is asked for.
+            let element = unsafe {
+                let element = pg_sys::get_element_type(array);
+                pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+                element
+            };
+            Way::Array { element, length, by_value, align, way: Box::new(way(element, &DataType::Null)) }
+        }
         pg_sys::BOOLOID => Way::Bool,
         pg_sys::INT2OID => Way::Int2,
         pg_sys::INT4OID => Way::Int4,
@@ -79,7 +107,9 @@ pub fn each(sql: &str, columns: &Columns, mut take: impl FnMut(RecordBatch) -> R
             let table = pg_sys::SPI_tuptable;
             let descriptor = (*table).tupdesc;
             if ways.is_empty() {
-                ways = (1..=(*descriptor).natts).map(|i| way(pg_sys::SPI_gettypeid(descriptor, i))).collect();
+                let schema = columns.schema();
+                let types = schema.fields().iter().map(|field| field.data_type());
+                ways = (1..).zip(types).map(|(i, to)| way(pg_sys::SPI_gettypeid(descriptor, i), to)).collect();
             }
             let mut batch = columns.start(count);
             for row in 0..count {
@@ -87,7 +117,7 @@ pub fn each(sql: &str, columns: &Columns, mut take: impl FnMut(RecordBatch) -> R
                 for (i, way) in ways.iter().enumerate() {
                     let mut is_null = false;
                     let datum = pg_sys::SPI_getbinval(tuple, descriptor, i as i32 + 1, &mut is_null);
-                    if is_null { batch.push(i, Cell::Null)? } else { push(&mut batch, i, *way, datum)? }
+                    if is_null { batch.push(i, Cell::Null)? } else { push(&mut batch, i, way, datum)? }
                 }
             }
             take(batch.finish()?)?;
@@ -100,32 +130,64 @@ pub fn each(sql: &str, columns: &Columns, mut take: impl FnMut(RecordBatch) -> R
 }
 
 /// SAFETY: `datum` is a non-NULL value of the type that `way` was made for.
-unsafe fn push(batch: &mut crate::convert::to_arrow::Batch, i: usize, way: Way, datum: pg_sys::Datum) -> Result<()> {
-    // SAFETY: as promised by the caller; out-of-line values are detoasted into the current context and copied by `push`.
+unsafe fn push(batch: &mut Batch, i: usize, way: &Way, datum: pg_sys::Datum) -> Result<()> {
+    let Way::Array { element, length, by_value, align, way } = way else {
+        // SAFETY: as promised by the caller.
+        return batch.push(i, unsafe { hold(way, datum) }.cell());
+    };
+    let mut held = Vec::new();
+    // SAFETY: an array of this element type, as promised by the caller; its elements are copied before it is freed.
     unsafe {
-        match way {
-            Way::Bool => batch.push(i, Cell::Bool(datum.value() != 0)),
-            Way::Int2 => batch.push(i, Cell::Int(i64::from(datum.value() as i16))),
-            Way::Int4 => batch.push(i, Cell::Int(i64::from(datum.value() as i32))),
-            Way::Int8 => batch.push(i, Cell::Int(datum.value() as i64)),
-            Way::Float4 => batch.push(i, Cell::Float(f64::from(f32::from_bits(datum.value() as u32)))),
-            Way::Float8 => batch.push(i, Cell::Float(f64::from_bits(datum.value() as u64))),
-            Way::Date => batch.push(i, Cell::Date(datum.value() as i32)),
-            Way::Timestamp => batch.push(i, Cell::Timestamp(datum.value() as i64)),
-            Way::Bytes => {
-                let bytes = Vec::<u8>::from_datum(datum, false).unwrap_or_default();
-                batch.push(i, Cell::Bytes(&bytes))
-            }
-            Way::Text => {
-                let text = String::from_datum(datum, false).unwrap_or_default();
-                batch.push(i, Cell::Text(&text))
-            }
-            Way::Output(function) => {
-                let text = pg_sys::OidOutputFunctionCall(function, datum);
-                let result = batch.push(i, Cell::Text(&CStr::from_ptr(text).to_string_lossy()));
-                pg_sys::pfree(text.cast());
-                result
-            }
+        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        if (*array).ndim > 1 {
+            return batch.push(i, Cell::Unfit("an array of several dimensions"));
         }
+        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            *element,
+            i32::from(*length),
+            *by_value,
+            *align,
+            &mut elements,
+            &mut nulls,
+            &mut count,
+        );
+        for k in 0..count as usize {
+            held.push(if *nulls.add(k) { Held::Plain(Cell::Null) } else { hold(way, *elements.add(k)) });
+        }
+        pg_sys::pfree(elements.cast());
+        pg_sys::pfree(nulls.cast());
+        if array.cast() != datum.cast_mut_ptr::<pg_sys::varlena>() {
+            pg_sys::pfree(array.cast());
+        }
+    }
+    let cells: Vec<Cell> = held.iter().map(Held::cell).collect();
+    batch.push(i, Cell::List(&cells))
+}
+
+/// SAFETY: `datum` is a non-NULL value of the type that `way` was made for, which is no array.
+unsafe fn hold(way: &Way, datum: pg_sys::Datum) -> Held {
+    // SAFETY: as promised by the caller; out-of-line values are detoasted into the current context and copied.
+    unsafe {
+        Held::Plain(match way {
+            Way::Bool => Cell::Bool(datum.value() != 0),
+            Way::Int2 => Cell::Int(i64::from(datum.value() as i16)),
+            Way::Int4 => Cell::Int(i64::from(datum.value() as i32)),
+            Way::Int8 => Cell::Int(datum.value() as i64),
+            Way::Float4 => Cell::Float(f64::from(f32::from_bits(datum.value() as u32))),
+            Way::Float8 => Cell::Float(f64::from_bits(datum.value() as u64)),
+            Way::Date => Cell::Date(datum.value() as i32),
+            Way::Timestamp => Cell::Timestamp(datum.value() as i64),
+            Way::Bytes => return Held::Bytes(Vec::<u8>::from_datum(datum, false).unwrap_or_default()),
+            Way::Text => return Held::Text(String::from_datum(datum, false).unwrap_or_default()),
+            Way::Output(function) => {
+                let text = pg_sys::OidOutputFunctionCall(*function, datum);
+                let held = Held::Text(CStr::from_ptr(text).to_string_lossy().into_owned());
+                pg_sys::pfree(text.cast());
+                return held;
+            }
+            Way::Array { .. } => Cell::Unfit("an array of arrays"),
+        })
     }
 }

@@ -22,6 +22,8 @@ pub enum Arg {
     Oid(pg_sys::Oid),
     Texts(Vec<Option<String>>),
     Int8s(Vec<Option<i64>>),
+    Json(Option<serde_json::Value>),
+    Bytes(Option<Vec<u8>>),
     /// An array of any type, as Postgres has it.
     Array {
         datum: pg_sys::Datum,
@@ -61,6 +63,8 @@ impl Arg {
             Arg::Oid(_) => pg_sys::OIDOID,
             Arg::Texts(_) => pg_sys::TEXTARRAYOID,
             Arg::Int8s(_) => pg_sys::INT8ARRAYOID,
+            Arg::Json(_) => pg_sys::JSONBOID,
+            Arg::Bytes(_) => pg_sys::BYTEAOID,
             Arg::Array { type_oid, .. } => *type_oid,
         }
     }
@@ -74,6 +78,8 @@ impl Arg {
             Arg::Oid(v) => v.into_datum(),
             Arg::Texts(v) => v.into_datum(),
             Arg::Int8s(v) => v.into_datum(),
+            Arg::Json(v) => v.map(pgrx::JsonB).into_datum(),
+            Arg::Bytes(v) => v.into_datum(),
             Arg::Array { datum, .. } => Some(datum),
         }
     }

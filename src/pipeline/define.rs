@@ -8,7 +8,8 @@ use pgrx::pg_sys::Oid;
 use serde_json::{Value, json};
 
 use crate::catalog::{
-    aggregates as registered, events, files, layers, pipelines, staging, transform as registered_transform,
+    aggregates as registered, dedup as registered_dedup, events, files, layers, pipelines, staging,
+    transform as registered_transform,
 };
 use crate::lake::delta::Table;
 use crate::lake::store::{Credentials, Dir};
@@ -23,7 +24,9 @@ use crate::pg::user::Acting;
 use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::columns::RESCUED;
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, aggregates, delta, detect, infer, keyed, land, places, publish, scope, transform};
+use crate::pipeline::{
+    access, aggregates, dedup, delta, detect, infer, keyed, land, places, publish, scope, transform,
+};
 
 /// What create_pipeline is given.
 pub struct Wanted<'a> {
@@ -114,6 +117,10 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
     }
     keyed::settle_condition(&mut options, Oid::from(staging.oid))?;
     let beside = if key.is_empty() { None } else { Some(keyed::create(&staging, &options)?) };
+    let waiting = match options.dedup_key.as_slice() {
+        [] => None,
+        key => Some(registered_dedup::create(&staging, key)?),
+    };
     let rejects = staging::create_rejects(&staging)?;
     let app_id = format!("pg_millrace:{}:{}", wanted.name, uuid::Uuid::new_v4());
     let id = scope::catalog(|| {
@@ -134,11 +141,17 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
         if let Some(start) = &start {
             pipelines::set_source(id, start)?;
         }
+        if let Some(incoming) = waiting {
+            pipelines::set_incoming(id, Some(incoming))?;
+        }
         if let Some((input, found)) = &made {
             pipelines::set_transform(id, Some((Oid::from(input.oid), found)))?;
         }
         if let Some(beside) = beside {
             pipelines::set_keyed(id, beside.changes, beside.replaced, beside.incoming)?;
+            if let Some(deleted) = beside.deleted {
+                pipelines::set_deleted(id, deleted)?;
+            }
         }
         if let Some(location) = wanted.semi_processed {
             layers::insert(id, layers::SEMI_PROCESSED, location, 0, &LayerOptions::default())?;
@@ -347,6 +360,11 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
                 changes.iter().filter(|c| !c.1.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
             let given_keys = Value::Object(given.clone());
             // Some options have a meaning with a key alone.
+            for option in ["dedup_key", "dedup_window"] {
+                if let Some(value) = all.get(option).filter(|value| !value.is_null() && **value != json!([])) {
+                    given.insert(option.into(), value.clone());
+                }
+            }
             given.entry("primary_key").or_insert_with(|| json!(pipeline.options.primary_key));
             for option in ["cleanup", "archive"] {
                 if let Some(value) = all.get(option).filter(|value| !value.is_null()) {
@@ -358,6 +376,8 @@ pub fn alter(name: &str, every: Option<&str>, changes: Option<&Value>) -> Result
             check_key(&pipeline, &mut options)?;
             check_rescue(&pipeline, &options)?;
             transform::check_options(&options)?;
+            dedup::change(&pipeline, &options)?;
+            keyed::change(&pipeline, &options)?;
             if options.transform != pipeline.options.transform {
                 transform::change(&pipeline, options.transform.as_deref())?;
             }
@@ -483,7 +503,8 @@ pub fn drop(name: &str, drop_tables: bool) -> Result<()> {
             aggregates::drop(&pipeline, &aggregate.name)?;
         }
         let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
-        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming, pipeline.input].into_iter().flatten();
+        let beside = [pipeline.changes, pipeline.replaced, pipeline.incoming, pipeline.deleted, pipeline.input];
+        let beside = beside.into_iter().flatten();
         for table in beside.chain([pipeline.staging, pipeline.rejects]) {
             if let Some(table) = relation::by_oid(Oid::from(table))? {
                 spi::execute_once(&format!("DROP TABLE {}", table.qualified()))?;

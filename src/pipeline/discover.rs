@@ -16,8 +16,8 @@ use crate::model::{Code, Error, Result};
 use crate::pg::progress;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::read::Planned;
-use crate::pipeline::scope;
 use crate::pipeline::source::Source;
+use crate::pipeline::{identity, scope};
 
 /// How long what a listing showed is good for, while files that it showed are still being loaded.
 const STALE: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub struct Discovery {
     /// Number and size of those that have not.
     held_back: (usize, u64),
     ledger_epoch: i32,
+    source: Option<Source>,
     /// Most files of a chunk, while a batch that could not be loaded is taken apart.
     most_files: Option<usize>,
 }
@@ -69,6 +70,7 @@ impl Discovery {
             self.ledger_epoch = pipeline.ledger_epoch;
             self.forget();
         }
+        self.source = Some(source.clone());
         if self.backlog.is_empty() || self.listed_at.is_none_or(|at| at.elapsed() > STALE) {
             self.look(mode, pipeline, source)?;
         }
@@ -85,7 +87,10 @@ impl Discovery {
             && self.backlog.front().is_some_and(|file| !self.is_full(pipeline, &planned, bytes, file))
         {
             let asked: Vec<LandingFile> = self.backlog.drain(..self.backlog.len().min(ASKED)).collect();
-            let replaced = self.sort_out(mode, pipeline, asked, &mut planned, &mut bytes)?;
+            let mut replaced = self.sort_out(mode, pipeline, asked, &mut planned, &mut bytes)?;
+            if let Some(source) = &self.source {
+                replaced = identity::replaced(mode, pipeline, source, replaced)?;
+            }
             if !replaced.is_empty() {
                 note_replaced(mode, pipeline, &replaced)?;
             }

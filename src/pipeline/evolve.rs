@@ -19,7 +19,7 @@ use crate::pg::transaction::{self, Mode};
 use crate::pg::{relation, spi};
 use crate::pipeline::columns::{Match, RESCUED, StagingColumn};
 use crate::pipeline::read::Read;
-use crate::pipeline::scope;
+use crate::pipeline::{retype, scope};
 
 /// How long adding a column waits for those who use the table; who reads it waits as long behind us. It is tried again later.
 const PATIENCE: &str = "3s";
@@ -36,6 +36,9 @@ struct New {
 
 /// Looks whether all columns of what was read have their place. True: some were given one just now, so that it is to be read again.
 pub fn settle(mode: Mode, pipeline: &Pipeline, columns: &[StagingColumn], read: &Read) -> Result<bool> {
+    if retype::settle(mode, pipeline, columns, read)? {
+        return Ok(true);
+    }
     let wanted = pipeline.options.on_new_column;
     if !matches!(wanted, OnNewColumn::Add | OnNewColumn::Fail) {
         return Ok(false);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use pgrx::pg_sys::Oid;
 
-use crate::convert::{Field, Reason, Row, append_value, asked};
+use crate::convert::{Field, Reason, Row, append_value, asked, refuse};
 use crate::format::Format;
 use crate::model::Result;
 use crate::model::keyed::Op;
 use crate::model::landing::Origin;
-use crate::pg::input::Reader;
+use crate::pg::input::{self, Reader};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::read::{Piece, Read};
 use crate::pipeline::rejects::{Reject, first_row_no, reject_of};
@@ -145,6 +145,17 @@ fn ask(
                         continue;
                     }
                 };
+                if let Some((sqlstate, message)) = refuse(&target.kind, &text) {
+                    let column = &columns[matched.filled[t]].column;
+                    reasons.push(Reason {
+                        column: Some(column.name.clone()),
+                        rule: Some(column.type_name.clone()),
+                        sqlstate: sqlstate.into(),
+                        message,
+                        value: Some(text.chars().take(input::SHOWN).collect()),
+                    });
+                    continue;
+                }
                 read_by_postgres(columns, readers, matched.filled[t], &text, out, &mut reasons)?;
             }
         }

@@ -7,14 +7,14 @@
 use pgrx::pg_sys::Oid;
 
 use crate::catalog::keyed::{self as sql, Merged, Places, Rule, Shape};
-use crate::catalog::staging;
+use crate::catalog::{pipelines, staging};
 use crate::convert::identifier::folded;
 use crate::model::options::{OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::settings::{self, Scope};
-use crate::pg::{condition, gucs, subtransaction};
+use crate::pg::{condition, gucs, spi, subtransaction};
 use crate::pipeline::aggregates::Chunk;
 use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::scope;
@@ -47,6 +47,7 @@ pub fn resolve(option: &str, wanted: &[String], columns: &[String]) -> Result<Ve
 pub fn settle(options: &mut Options, columns: &[String]) -> Result<()> {
     options.primary_key = resolve("primary_key", &options.primary_key, columns)?;
     options.order_by = resolve("order_by", &options.order_by, columns)?;
+    options.dedup_key = resolve("dedup_key", &options.dedup_key, columns)?;
     Ok(())
 }
 
@@ -64,10 +65,33 @@ pub fn settle_condition(options: &mut Options, staging: Oid) -> Result<()> {
 pub fn create(staging: &Relation, options: &Options) -> Result<sql::Beside> {
     let _settings = Scope::pin(&Default::default())?;
     sql::check_staging(staging, &options.primary_key)?;
-    let beside = sql::create_beside(staging, options.partition_chunks())?;
-    let keyed = Keyed::open(options, Oid::from(staging.oid), beside.changes, beside.replaced, beside.incoming, 1)?;
+    let mut beside = sql::create_beside(staging, options.partition_chunks())?;
+    if keeps_deleted(options) {
+        beside.deleted = Some(sql::create_deleted(staging, &options.primary_key, &options.order_by)?);
+    }
+    let keyed = Keyed::open(options, Oid::from(staging.oid), &beside, 1)?;
     sql::merge(&keyed.statement(Manner { deletes: true, every_row: true }, false), 1, &[1], None)?;
     Ok(beside)
+}
+
+/// Whether rows can be older than the deletion of their key.
+fn keeps_deleted(options: &Options) -> bool {
+    !options.primary_key.is_empty() && !options.order_by.is_empty() && options.delete_when.is_some()
+}
+
+/// Makes the table of deleted keys anew where other columns order the rows by now, or it is needed for the first time.
+pub fn change(pipeline: &Pipeline, options: &Options) -> Result<()> {
+    let same = options.order_by == pipeline.options.order_by && pipeline.deleted.is_some();
+    if same || !keeps_deleted(options) {
+        return Ok(());
+    }
+    let made = scope::owner(pipeline, || {
+        if let Some(old) = pipeline.deleted.map(|oid| relation::by_oid(Oid::from(oid))).transpose()?.flatten() {
+            spi::execute_once(&format!("DROP TABLE {}", old.qualified()))?;
+        }
+        sql::create_deleted(&find(Oid::from(pipeline.staging))?, &options.primary_key, &options.order_by)
+    })?;
+    scope::catalog(|| pipelines::set_deleted(pipeline.id, made))
 }
 
 /// The tables of a keyed pipeline, ready for one chunk.
@@ -101,8 +125,9 @@ pub fn of(pipeline: &Pipeline, chunk_no: i64) -> Result<Option<Keyed>> {
         return Ok(None);
     };
     let oid = Oid::from;
-    Keyed::open(&pipeline.options, oid(pipeline.staging), oid(changes), oid(replaced), oid(incoming), chunk_no)
-        .map(Some)
+    let deleted = pipeline.deleted.filter(|_| keeps_deleted(&pipeline.options)).map(oid);
+    let beside = sql::Beside { changes: oid(changes), replaced: oid(replaced), incoming: oid(incoming), deleted };
+    Keyed::open(&pipeline.options, oid(pipeline.staging), &beside, chunk_no).map(Some)
 }
 
 fn find(table: Oid) -> Result<Relation> {
@@ -114,19 +139,13 @@ fn find(table: Oid) -> Result<Relation> {
 }
 
 impl Keyed {
-    fn open(
-        options: &Options,
-        staging: Oid,
-        changes: Oid,
-        replaced: Oid,
-        incoming: Oid,
-        chunk_no: i64,
-    ) -> Result<Keyed> {
+    fn open(options: &Options, staging: Oid, beside: &sql::Beside, chunk_no: i64) -> Result<Keyed> {
         let places = Places {
             staging: find(staging)?,
-            incoming: find(incoming)?,
-            changes: staging::target(&find(changes)?, chunk_no, options.partition_chunks())?,
-            replaced: staging::target(&find(replaced)?, chunk_no, options.partition_chunks())?,
+            incoming: find(beside.incoming)?,
+            deleted: beside.deleted.map(find).transpose()?,
+            changes: staging::target(&find(beside.changes)?, chunk_no, options.partition_chunks())?,
+            replaced: staging::target(&find(beside.replaced)?, chunk_no, options.partition_chunks())?,
         };
         Ok(Keyed { places, options: options.clone(), columns: sql::shape(staging)? })
     }

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use serde_json::{Map, Value};
 
 use crate::format::{Format, RawBatch, typed};
-use crate::lake::delta::{Commit, Prepared, Table};
+use crate::lake::delta::{Commit, Prepared, REWRITE, Table};
 use crate::model::landing::{MANIFEST_KEY, Manifest, Part};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -100,6 +100,12 @@ pub fn manifest_of(info: Option<Map<String, Value>>, pipeline: &Pipeline) -> Res
         Err(_) => return Ok(None),
     };
     Ok((manifest.pipeline == pipeline.name).then_some(manifest))
+}
+
+/// True for a commit that has changed no row, ours or another writer's.
+pub fn is_upkeep(info: &Option<Map<String, Value>>) -> bool {
+    let operation = info.as_ref().and_then(|info| info.get("operation")).and_then(Value::as_str);
+    operation.is_some_and(|operation| operation == REWRITE)
 }
 
 /// Reads a landing back from the lake.

@@ -33,10 +33,11 @@ use crate::pipeline::columns::StagingColumn;
 use crate::pipeline::gather::gather;
 use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::keyed::{self, Keyed, Manner};
+use crate::pipeline::left_out::LeftOut;
 use crate::pipeline::read::Read;
 use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
-use crate::pipeline::{scope, tally, transform};
+use crate::pipeline::{dedup, scope, tally, transform};
 
 /// What is loaded, and on top of what.
 pub struct Landing {
@@ -70,29 +71,6 @@ pub struct Sealed {
     pub duplicates: i64,
     pub filtered: i64,
     pub derived: i64,
-}
-
-/// Of each part of a chunk, what did not become a row, or several.
-pub struct LeftOut {
-    pub rejected: Vec<i64>,
-    pub dropped: Vec<i64>,
-    pub duplicates: Vec<i64>,
-    /// Records of which a transform made no row, and rows that it made of a record beside the first.
-    pub filtered: Vec<i64>,
-    pub derived: Vec<i64>,
-}
-
-impl LeftOut {
-    pub fn none(parts: usize) -> LeftOut {
-        let none = || vec![0; parts];
-        LeftOut { rejected: none(), dropped: none(), duplicates: none(), filtered: none(), derived: none() }
-    }
-
-    /// Rows that a part of so many records has given.
-    pub fn rows(&self, part: usize, records: u64) -> i64 {
-        records as i64 - self.rejected[part] - self.dropped[part] - self.duplicates[part] - self.filtered[part]
-            + self.derived[part]
-    }
 }
 
 /// Loads what was read. `None`: there were no records, so that there is no chunk; the ledger is up to date all the same.
@@ -321,7 +299,11 @@ pub fn note_failed(pipeline: &Pipeline, file: (&str, &str, u64), error: &Error, 
 /// Where the rows of a chunk went.
 enum Into {
     /// Into the staging table, or the partition of it that this is.
-    Appended(Relation),
+    Appended {
+        target: Relation,
+        /// By part of the chunk, those that had not come before, where that is asked.
+        fresh: Option<Vec<i64>>,
+    },
     Merged {
         keyed: Box<Keyed>,
         changes: Vec<i64>,
@@ -342,45 +324,19 @@ pub struct Inserted {
 impl Inserted {
     /// What of each part of the chunk did not become a row, or several.
     pub fn left_out(&self, origins: &[Origin]) -> LeftOut {
-        let mut out = LeftOut::none(origins.len());
-        for reject in &self.rejects {
-            out.rejected[reject.part] += 1;
-        }
-        for (part, _) in &self.verdict.dropped {
-            out.dropped[*part] += 1;
-        }
-        // Good rows of each part.
-        let mut good: Vec<i64> =
-            origins.iter().enumerate().map(|(i, o)| o.records as i64 - out.rejected[i] - out.dropped[i]).collect();
-        if let Some(made) = &self.made {
-            let rejected: HashSet<i64> = self.rejects.iter().map(|r| r.row_no).collect();
-            let mut of: Vec<(HashSet<i64>, i64)> = vec![Default::default(); origins.len()];
-            for (row_no, rows) in made.iter().filter(|(row_no, _)| !rejected.contains(row_no)) {
-                let part = origins.partition_point(|o| o.first_row_no <= *row_no).saturating_sub(1);
-                of[part].0.insert(*row_no);
-                of[part].1 += rows;
-            }
-            for (part, row_no) in &self.verdict.dropped {
-                of[*part].0.insert(*row_no);
-            }
-            for (i, (records, rows)) in of.into_iter().enumerate() {
-                let with_rows = records.len() as i64;
-                out.filtered[i] = origins[i].records as i64 - out.rejected[i] - with_rows;
-                out.derived[i] = rows + out.dropped[i] - with_rows;
-                good[i] = rows;
-            }
-        }
-        if let Into::Merged { changes, .. } = &self.into {
-            out.duplicates = good.iter().zip(changes).map(|(good, changes)| good - changes).collect();
-        }
-        out
+        let stayed = match &self.into {
+            Into::Merged { changes, .. } => Some(changes),
+            Into::Appended { fresh, .. } => fresh.as_ref(),
+        };
+        let made = self.made.as_deref();
+        LeftOut::count(origins, &self.rejects, &self.verdict.dropped, made, stayed.map(Vec::as_slice))
     }
 
     /// Merges the chunk into aggregates.
     pub fn merge_into(&mut self, kept: &[Aggregate], chunk_no: i64) -> Result<()> {
         let counted = std::mem::take(&mut self.counted);
         match &self.into {
-            Into::Appended(target) => aggregates::merge(kept, &Chunk::Appended(target), counted, chunk_no),
+            Into::Appended { target, .. } => aggregates::merge(kept, &Chunk::Appended(target), counted, chunk_no),
             Into::Merged { keyed, .. } => aggregates::merge(kept, &keyed.changed(), counted, chunk_no),
         }
     }
@@ -400,9 +356,11 @@ pub fn insert(
 ) -> Result<Inserted> {
     let staging = relation::by_oid(Oid::from(pipeline.staging))?.ok_or_else(|| gone(pipeline))?;
     let keyed = keyed::of(pipeline, chunk_no)?;
-    let target = match &keyed {
-        Some(keyed) => keyed.incoming().clone(),
-        None => staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?,
+    let compared = dedup::incoming(pipeline)?;
+    let target = match (&keyed, &compared) {
+        (Some(keyed), _) => keyed.incoming().clone(),
+        (None, Some(incoming)) => incoming.clone(),
+        (None, None) => staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?,
     };
     let with_op = read.pieces.iter().any(|piece| piece.ops.is_some());
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
@@ -417,7 +375,8 @@ pub fn insert(
     let (records_filter, records_rules) = if input.is_some() { (None, &no_rules) } else { (filter.as_ref(), rules) };
     let mut waiting: Vec<i64> = Vec::new();
     // What a keyed pipeline loads, or one with a transform, is not yet what comes of it.
-    let (places, tallies) = if keyed.is_none() && input.is_none() { tally::begin(kept) } else { Default::default() };
+    let (places, tallies) =
+        if keyed.is_none() && input.is_none() && compared.is_none() { tally::begin(kept) } else { Default::default() };
     let tallies = RefCell::new(tallies);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]
@@ -475,9 +434,18 @@ pub fn insert(
         made = Some(outcome.made);
     }
     let counted = tally::end(kept, places, tallies.into_inner());
-    let into = match keyed {
-        None => Into::Appended(target),
-        Some(keyed) => {
+    let into = match (keyed, compared) {
+        (None, None) => Into::Appended { target, fresh: None },
+        (None, Some(incoming)) => {
+            let target = staging::target(&staging, chunk_no, pipeline.options.partition_chunks())?;
+            let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
+            let outcome = dedup::merge(pipeline, (&incoming, &target), &first_rows, read.records as i64, chunk_no)?;
+            for refused in outcome.refused {
+                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+            }
+            Into::Appended { target, fresh: Some(outcome.fresh) }
+        }
+        (Some(keyed), _) => {
             let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
             let outcome = keyed.merge(
                 chunk_no,

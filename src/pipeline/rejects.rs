@@ -62,7 +62,10 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
     if rejects.is_empty() {
         return Ok(());
     }
-    let names = ["chunk_no", "_row_no", "file", "row_no", "raw", "raw_bytes", "reasons"].map(str::to_string);
+    // All columns: with a DEFAULT left to the server, rows would go in one by one.
+    let names = ["chunk_no", "_row_no", "file", "row_no", "raw", "raw_bytes", "reasons", "status", "rejected_at"];
+    let names = names.map(str::to_string);
+    let now = (chrono::Utc::now().timestamp_micros() - EPOCH).to_be_bytes();
     let mut rows = Vec::new();
     for reject in rejects {
         rows.extend_from_slice(&(names.len() as i16).to_be_bytes());
@@ -80,10 +83,14 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
                 append_field(&mut rows, &reject.raw);
             }
         }
-        let reasons = reasons_json(&reject.reasons)?;
-        let mut jsonb = vec![1u8];
-        jsonb.extend_from_slice(reasons.as_bytes());
-        append_field(&mut rows, &jsonb);
+        let at = rows.len();
+        // The field's length, and the version of jsonb's binary form.
+        rows.extend_from_slice(&[0, 0, 0, 0, 1]);
+        write_reasons(&mut rows, &reject.reasons)?;
+        let length = (rows.len() - at - 4) as i32;
+        rows[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        append_field(&mut rows, b"rejected");
+        append_field(&mut rows, &now);
     }
     let table = relation::by_oid(Oid::from(pipeline.rejects))?.ok_or_else(|| {
         Error::new(Code::WrongState, format!("the rejects table of pipeline \"{}\" is gone", pipeline.name))
@@ -94,12 +101,26 @@ pub fn insert(pipeline: &Pipeline, origins: &[Origin], chunk_no: i64, rejects: &
     Ok(())
 }
 
+/// Postgres counts microseconds from 2000 on.
+const EPOCH: i64 = 946_684_800_000_000;
+
 /// jsonb can't hold NUL: it is shown as the replacement character, and `raw_bytes` keeps what was landed.
-pub fn reasons_json(reasons: &[Reason]) -> Result<String> {
+fn write_reasons(out: &mut Vec<u8>, reasons: &[Reason]) -> Result<()> {
+    let internal = |e: serde_json::Error| Error::new(Code::Internal, e.to_string());
+    let has_nul = |r: &Reason| r.message.contains('\0') || r.value.as_ref().is_some_and(|v| v.contains('\0'));
+    if !reasons.iter().any(has_nul) {
+        return serde_json::to_writer(out, reasons).map_err(internal);
+    }
     let shown = |text: &String| text.replace('\0', "\u{fffd}");
     let reasons: Vec<Reason> = reasons
         .iter()
         .map(|r| Reason { message: shown(&r.message), value: r.value.as_ref().map(shown), ..r.clone() })
         .collect();
-    serde_json::to_string(&reasons).map_err(|e| Error::new(Code::Internal, e.to_string()))
+    serde_json::to_writer(out, &reasons).map_err(internal)
+}
+
+pub fn reasons_json(reasons: &[Reason]) -> Result<String> {
+    let mut out = Vec::new();
+    write_reasons(&mut out, reasons)?;
+    String::from_utf8(out).map_err(|e| Error::new(Code::Internal, e.to_string()))
 }

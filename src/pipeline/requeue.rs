@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::catalog::{chunks, events, expectations, layers, pipelines};
 use crate::convert::Reason;
+use crate::format::encoding::Encoding;
 use crate::format::{Format, RawBatch};
 use crate::model::expectation::{OnViolation, Rules};
 use crate::model::landing::{Origin, Part, origins};
@@ -33,7 +34,24 @@ struct Kept {
     chunk_no: i64,
     row_no: i64,
     file: String,
-    raw: String,
+    raw: Option<String>,
+    /// In hexadecimal, where that is no valid text.
+    raw_bytes: Option<String>,
+}
+
+impl Kept {
+    /// The record as text, in the encoding that the pipeline's files have by now, and its bytes.
+    fn record(&self, encoding: Encoding) -> (Option<String>, Vec<u8>) {
+        match (&self.raw, &self.raw_bytes) {
+            (Some(text), _) => (Some(text.clone()), text.clone().into_bytes()),
+            (None, hex) => {
+                let digits = hex.as_deref().unwrap_or_default().as_bytes().chunks_exact(2);
+                let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16).ok();
+                let bytes: Vec<u8> = digits.filter_map(byte).collect();
+                (encoding.text(&bytes).filter(|text| !text.contains('\0')), bytes)
+            }
+        }
+    }
 }
 
 /// A reject with what it came to: `None`, it is among the rows to load.
@@ -51,6 +69,7 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let columns = staging_columns(columns, &pipeline.settings);
     let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
     let format = read::format(pipeline, &columns);
+    let encoding = Encoding::named(&pipeline.options.encoding);
     let kept = scope::owner(pipeline, || read_kept(&table, &chosen, pipeline.options.max_rows_per_chunk))?;
     let headers = headers(pipeline, &kept)?;
 
@@ -60,11 +79,13 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     for kept in kept {
         interrupts::check();
         let header = headers.get(&(kept.chunk_no, kept.file.clone())).ok_or_else(|| unknown_columns(&kept))?;
-        let found = scope::owner(pipeline, || fields(&kept.raw, header, &format, fix.as_ref(), &columns))?;
+        let (text, bytes) = kept.record(encoding);
+        let length = bytes.len();
+        let found = scope::owner(pipeline, || fields(text, bytes, header, &format, fix.as_ref(), &columns))?;
         let reasons = match found {
             Ok((header, batch)) => {
                 places.push(tried.len());
-                add(&mut again, kept.raw.len(), &header, batch, &columns, &format)?;
+                add(&mut again, length, &header, batch, &columns, &format)?;
                 None
             }
             Err(reason) => Some(vec![reason]),
@@ -95,8 +116,8 @@ fn read_kept(table: &Relation, chosen: &str, most: u64) -> Result<Vec<Kept>> {
     let rejects = table.qualified();
     let locked: Vec<Kept> = spi::query(
         &format!(
-            "SELECT chunk_no, _row_no AS row_no, file, raw FROM {rejects} AS rejects
-              WHERE status = 'rejected' AND raw IS NOT NULL AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
+            "SELECT chunk_no, _row_no AS row_no, file, raw, pg_catalog.encode(raw_bytes, 'hex') AS raw_bytes FROM {rejects} AS rejects
+              WHERE status = 'rejected' AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
         ),
         vec![],
     )?;
@@ -133,17 +154,30 @@ fn headers(pipeline: &Pipeline, kept: &[Kept]) -> Result<HashMap<(i64, String), 
 
 /// A record's fields after the fix, or why they are none.
 fn fields(
-    raw: &str,
+    text: Option<String>,
+    bytes: Vec<u8>,
     header: &[String],
     format: &Format,
     fix: Option<&Fix>,
     columns: &[StagingColumn],
 ) -> Result<std::result::Result<(Vec<String>, RawBatch), Reason>> {
-    let Some(batch) = format.reread(raw, header)? else {
-        return Ok(Err(reason("22P04", "the record is malformed".into())));
+    let found = match &text {
+        Some(text) => format.reread(text, header)?,
+        None => None,
     };
-    let Some(fix) = fix.filter(|_| batch.corrupt.iter().flatten().next().is_none()) else {
-        return Ok(Ok((header.to_vec(), batch)));
+    let is_whole = |batch: &RawBatch| batch.corrupt.iter().flatten().next().is_none();
+    let (batch, fix) = match (found, fix) {
+        (Some(batch), Some(fix)) if is_whole(&batch) => (batch, fix),
+        // A record that is none has no fields; a fix that makes do without them begins with all of them NULL.
+        (_, Some(fix)) if fix.of_the_record => (RawBatch::of_texts(header, vec![None; header.len()])?, fix),
+        (Some(batch), _) => return Ok(Ok((header.to_vec(), batch))),
+        (None, _) if text.is_none() => {
+            return Ok(Err(reason(
+                "22021",
+                "the record is no valid text in the encoding of the pipeline's files".into(),
+            )));
+        }
+        (None, _) => return Ok(Err(reason("22P04", "the record is malformed".into()))),
     };
     let matched = match_header(header, columns);
     let source = |name: &str| {
@@ -152,7 +186,9 @@ fn fields(
     };
     let values: Vec<Option<String>> =
         columns.iter().map(|c| source(&c.column.name).and_then(|i| batch.text(i, 0)).map(Cow::into_owned)).collect();
-    let fixed = match subtransaction::run(|| fix.apply(values)) {
+    let raw = (0..header.len()).map(|i| (header[i].clone(), batch.text(i, 0).map(Cow::into_owned).into()));
+    let raw = serde_json::Value::Object(raw.collect());
+    let fixed = match subtransaction::run(|| fix.apply(values, raw, text, bytes)) {
         Ok(fixed) => fixed,
         Err(e) if load::is_about_a_row(&e) => {
             let sqlstate = String::from_utf8_lossy(&e.code.sqlstate()).into_owned();
@@ -267,7 +303,7 @@ fn seal(
             requeued: loaded,
             bytes: again.bytes as i64,
             duration_ms: started.elapsed().as_millis() as i64,
-            source: &json!({ "files": [], "requeued": loaded }),
+            source: &json!({ "files": [], "requeued": loaded, "from": runs(tried, places) }),
             timings: &json!({}),
         })?;
         expectations::record(pipeline.id, chunk_no, &inserted.verdict.outcomes(&rules))?;
@@ -276,6 +312,20 @@ fn seal(
         pipelines::advance(pipeline.id, &position)
     })?;
     Ok(loaded)
+}
+
+/// Where the rows of the chunk had been rejects, for `millrace.lineage`: runs of [row, chunk and row of the reject, rows].
+fn runs(tried: &[Tried], places: &[usize]) -> Vec<[i64; 4]> {
+    let mut runs: Vec<[i64; 4]> = Vec::new();
+    for (row_no, kept) in (1..).zip(places.iter().map(|place| &tried[*place].kept)) {
+        match runs.last_mut() {
+            Some([_, chunk_no, first, rows]) if *chunk_no == kept.chunk_no && *first + *rows == kept.row_no => {
+                *rows += 1
+            }
+            _ => runs.push([row_no, kept.chunk_no, kept.row_no, 1]),
+        }
+    }
+    runs
 }
 
 fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
@@ -304,6 +354,8 @@ fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
 struct Fix {
     columns: Vec<String>,
     statement: String,
+    /// It looks at the record as a whole, which needs no fields.
+    of_the_record: bool,
 }
 
 impl Fix {
@@ -333,10 +385,20 @@ impl Fix {
             results.join(", "),
             typed.join(", ")
         );
-        Ok(Fix { columns: found.into_iter().map(|f| f.0).collect(), statement })
+        let of_the_record = condition::RAW[1..]
+            .iter()
+            .any(|(name, place)| text.contains(name) && found.iter().any(|(_, sql)| sql.contains(place)));
+        Ok(Fix { of_the_record, columns: found.into_iter().map(|f| f.0).collect(), statement })
     }
 
-    fn apply(&self, texts: Vec<Option<String>>) -> Result<Vec<Option<String>>> {
-        Ok(spi::value(&self.statement, vec![texts.into()])?.unwrap_or_default())
+    fn apply(
+        &self,
+        texts: Vec<Option<String>>,
+        raw: serde_json::Value,
+        record: Option<String>,
+        bytes: Vec<u8>,
+    ) -> Result<Vec<Option<String>>> {
+        let args = vec![texts.into(), spi::Arg::Json(Some(raw)), record.into(), spi::Arg::Bytes(Some(bytes))];
+        Ok(spi::value(&self.statement, args)?.unwrap_or_default())
     }
 }

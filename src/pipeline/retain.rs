@@ -8,8 +8,9 @@ use pgrx::pg_sys::Oid;
 use serde_json::json;
 
 use crate::catalog::staging::{self, Partition};
-use crate::catalog::{events, limits, pipelines};
+use crate::catalog::{events, keyed, limits, pipelines};
 use crate::model::pipeline::Pipeline;
+use crate::model::retention::Keep;
 use crate::model::{Code, Result};
 use crate::pg::relation::{self, Relation};
 use crate::pg::spi;
@@ -18,6 +19,9 @@ use crate::pipeline::scope;
 
 /// Drops what can go; gives the last chunk that went.
 pub fn retain(mode: Mode, pipeline: &Pipeline) -> Result<Option<i64>> {
+    if let Some(keep) = pipeline.options.rejects_retention {
+        rejects(mode, pipeline, keep)?;
+    }
     let (Some(keep), Some(longest)) = (pipeline.options.retention, pipeline.options.longest_retention()) else {
         return Ok(None);
     };
@@ -46,6 +50,10 @@ pub fn retain(mode: Mode, pipeline: &Pipeline) -> Result<Option<i64>> {
                     dropped += u64::from(drop_partition(table, partition, &pinned)?);
                 }
             }
+            if let Some(deleted) = pipeline.deleted.filter(|_| dropped > 0) {
+                let deleted = relation::by_oid(Oid::from(deleted))?;
+                deleted.map_or(Ok(()), |deleted| keyed::forget_deleted(&deleted, through))?;
+            }
             Ok(())
         })?;
         if dropped == 0 {
@@ -65,6 +73,35 @@ pub fn retain(mode: Mode, pipeline: &Pipeline) -> Result<Option<i64>> {
     }
 }
 
+/// Drops rejects that have a retention of their own.
+fn rejects(mode: Mode, pipeline: &Pipeline, keep: Keep) -> Result<()> {
+    let done = transaction::run(mode, || {
+        spi::execute_once("SET LOCAL lock_timeout = '500ms'")?;
+        scope::catalog(|| pipelines::lock_position(pipeline.id))?;
+        let Some(table) = relation::by_oid(Oid::from(pipeline.rejects))? else { return Ok(()) };
+        let partitions = scope::owner(pipeline, || staging::partitions(&table))?;
+        let bounds: Vec<i64> = partitions.iter().map(|p| p.next - 1).collect();
+        let Some(through) = scope::catalog(|| limits::plan_rejects_retention(pipeline.id, keep, &bounds))? else {
+            return Ok(());
+        };
+        scope::owner(pipeline, || {
+            for partition in partitions.iter().filter(|p| p.next - 1 <= through) {
+                drop_partition(&table, partition, &[])?;
+            }
+            Ok(())
+        })?;
+        scope::catalog(|| {
+            limits::set_rejects_kept_from(pipeline.id, through + 1)?;
+            let detail = json!({ "through": through });
+            events::record(&pipeline.name, "rejects_retention", None, Some("rejects were dropped"), Some(&detail))
+        })
+    });
+    match done {
+        Err(e) if e.code == Code::Postgres(*b"55P03") => Ok(()),
+        done => done,
+    }
+}
+
 /// The table that consumers of clean rows read.
 fn main_table(pipeline: &Pipeline) -> u32 {
     pipeline.changes.unwrap_or(pipeline.staging)
@@ -74,7 +111,8 @@ fn main_table(pipeline: &Pipeline) -> u32 {
 fn tables(pipeline: &Pipeline) -> Result<Vec<Relation>> {
     let mut found = Vec::new();
     let beside = [pipeline.changes, pipeline.replaced].into_iter().flatten();
-    for oid in beside.chain([pipeline.staging, pipeline.rejects]) {
+    let rejects = pipeline.options.rejects_retention.is_none().then_some(pipeline.rejects);
+    for oid in beside.chain([pipeline.staging]).chain(rejects) {
         found.extend(relation::by_oid(Oid::from(oid))?.filter(|table| table.kind == "p"));
     }
     Ok(found)

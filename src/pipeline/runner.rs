@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{events, pipelines};
+use crate::catalog::{events, held_back, pipelines};
 use crate::format::Format;
 use crate::lake::delta::{Prepared, Table};
 use crate::lake::store::Credentials;
+use crate::model::dedup::Identity;
 use crate::model::landing::{Part, Raw, Share};
 use crate::model::location::Location;
 use crate::model::offset::Offset;
@@ -27,7 +28,9 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, backfill, delta, evolve, files, land, retain, scope, throttle, transform};
+use crate::pipeline::{
+    access, backfill, delta, evolve, files, identity, land, retain, scope, throttle, transform, upkeep,
+};
 
 mod back;
 mod history;
@@ -288,6 +291,10 @@ impl Runner {
         if chunk.is_empty() {
             return Ok(Tick::Idle);
         }
+        let chunk = identity::sift(self.mode, pipeline, &source, chunk)?;
+        if chunk.is_empty() {
+            return Ok(Tick::Worked);
+        }
         let plan = self.plan(pipeline)?;
         begin_reading(&chunk);
         let first = Plan { max_bytes: first_of(plan.max_bytes), ..plan.clone() };
@@ -386,7 +393,11 @@ impl Runner {
         started: Instant,
     ) -> Result<Tick> {
         let Ready { table, mut read, prepared, misfit } = ready;
-        let settled = evolve::settle(self.mode, pipeline, &plan.columns, &read);
+        // A file that the raw layer can't hold is set aside alone; it is no reason to change a column or to stop.
+        let settled = match misfit {
+            Some(_) => Ok(false),
+            None => evolve::settle(self.mode, pipeline, &plan.columns, &read),
+        };
         if !matches!(settled, Ok(false)) {
             if let (Some(table), Some(prepared)) = (table, prepared) {
                 runtime::wait(async move {
@@ -412,7 +423,11 @@ impl Runner {
             (next.raw_version, next.land_seq) = (landed.version, landed.seq);
         }
         next.head += i64::from(read.records > 0);
-        let following = self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?;
+        // Whether a file is the duplicate of one that is on its way is known when that has come.
+        let following = match pipeline.options.identity {
+            Identity::Path => self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?,
+            Identity::Content => left_over(chunk, &read),
+        };
         if !following.is_empty() {
             self.ahead = Some(Ahead::start(pipeline, next, &plan, following, self.raw.take())?);
         }
@@ -430,6 +445,17 @@ impl Runner {
                 None => Err(e),
             },
         }
+    }
+
+    fn keep_raw(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let (Some(location), Some(table)) = (&pipeline.raw, &mut self.raw) else { return Ok(()) };
+        let every = u64::from(pipeline.options.checkpoint_every);
+        if !table.is_upkeep_due(every) {
+            return Ok(());
+        }
+        let waits = transaction::run(self.mode, || scope::catalog(|| held_back::any(pipeline.id)))?;
+        let least = if waits { upkeep::FOR_EVER } else { upkeep::LEAST };
+        self.publisher.upkeep.consider(land::LAYER, location, &self.shown[1], (every, least), table)
     }
 
     fn set_aside(&mut self, pipeline: &Pipeline, parts: &[Part], error: Error) -> Result<Tick> {

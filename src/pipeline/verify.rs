@@ -196,6 +196,7 @@ struct Counted {
 
 fn staging(pipeline: &Pipeline, requeued: i64, kept_from: i64) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
+    let rejects_from = scope::catalog(|| limits::rejects_kept_from(pipeline.id))?;
     for (layer, oid, column, counted) in [
         match pipeline.changes {
             Some(changes) => ("changes", changes, CHUNK_NO, "row_count"),
@@ -214,6 +215,11 @@ fn staging(pipeline: &Pipeline, requeued: i64, kept_from: i64) -> Result<Vec<Che
                 detail,
             });
             continue;
+        };
+        let kept_from = match layer {
+            "rejects" if pipeline.options.rejects_retention.is_some() => rejects_from,
+            "rejects" => kept_from.max(rejects_from),
+            _ => kept_from,
         };
         if layer == "rejects" && kept_from == 1 {
             let again: Option<i64> = scope::owner(pipeline, || {

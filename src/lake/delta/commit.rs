@@ -35,12 +35,14 @@ pub struct Commit<'a> {
 const MAX_TRIES: usize = 100;
 
 /// The actions of a version that is to be committed.
-struct Plan {
-    metadata: Option<MetaData>,
-    adds: Vec<Add>,
-    removes: Vec<Remove>,
+pub(super) struct Plan {
+    pub metadata: Option<MetaData>,
+    pub adds: Vec<Add>,
+    pub removes: Vec<Remove>,
     /// True where the removed files must be all that there are.
-    is_whole: bool,
+    pub is_whole: bool,
+    /// True where the rows stay what they are: such a commit is nobody's transaction.
+    pub is_rewrite: bool,
 }
 
 /// Rows that are written, and are part of the table only when [`Table::append_prepared`] has committed them.
@@ -83,7 +85,8 @@ impl Table {
 
     async fn commit_prepared(&mut self, prepared: Prepared, commit: Commit<'_>) -> Result<u64> {
         let Prepared { metadata, written, .. } = prepared;
-        let plan = Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false };
+        let plan =
+            Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false, is_rewrite: false };
         self.commit(plan, &written, &commit).await
     }
 
@@ -113,7 +116,8 @@ impl Table {
         commit: Commit<'_>,
     ) -> Result<u64> {
         let (metadata, written) = self.write_data(wider, batches).await?;
-        let plan = Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false };
+        let plan =
+            Plan { metadata, adds: written.adds.clone(), removes: Vec::new(), is_whole: false, is_rewrite: false };
         self.commit(plan, &written, &commit).await
     }
 
@@ -129,7 +133,7 @@ impl Table {
         let removes = self.live_files().await?.values().map(|add| remove_of(add, true)).collect();
         let wider = self.widened([&schema])?;
         let (metadata, written) = self.write_data(wider, batches).await?;
-        let plan = Plan { metadata, adds: written.adds.clone(), removes, is_whole: true };
+        let plan = Plan { metadata, adds: written.adds.clone(), removes, is_whole: true, is_rewrite: false };
         self.commit(plan, &written, &commit).await
     }
 
@@ -160,7 +164,7 @@ impl Table {
         Ok(wider)
     }
 
-    async fn write_data(
+    pub(super) async fn write_data(
         &self,
         wider: Option<Columns>,
         batches: BoxStream<'_, Result<RecordBatch>>,
@@ -177,7 +181,7 @@ impl Table {
         Ok((metadata, written))
     }
 
-    async fn commit(&mut self, plan: Plan, written: &Written, commit: &Commit<'_>) -> Result<u64> {
+    pub(super) async fn commit(&mut self, plan: Plan, written: &Written, commit: &Commit<'_>) -> Result<u64> {
         let id = uuid::Uuid::new_v4().to_string();
         for _ in 0..MAX_TRIES {
             let next = self.version + 1;
@@ -227,7 +231,7 @@ impl Table {
             },
             "readVersion": self.version,
             "isolationLevel": "Serializable",
-            "isBlindAppend": !plan.is_whole,
+            "isBlindAppend": !plan.is_whole && !plan.is_rewrite,
             "engineInfo": concat!("pg_millrace/", env!("CARGO_PKG_VERSION")),
             "txnId": id,
         });
@@ -239,7 +243,9 @@ impl Table {
         if let Some(metadata) = &plan.metadata {
             lines.push("metaData", metadata)?;
         }
-        lines.push("txn", &Transaction::new_with_last_update(commit.app_id, commit.version, Some(now)))?;
+        if !plan.is_rewrite {
+            lines.push("txn", &Transaction::new_with_last_update(commit.app_id, commit.version, Some(now)))?;
+        }
         for remove in &plan.removes {
             lines.push("remove", remove)?;
         }
@@ -290,8 +296,11 @@ pub(super) fn remove_of(add: &Add, data_change: bool) -> Remove {
 /// Why our commit cannot come after this one.
 fn conflict_with(winner: &Entry, plan: &Plan, commit: &Commit<'_>) -> Option<&'static str> {
     let files_changed = !winner.adds.is_empty() || !winner.removes.is_empty();
-    if winner.txns.iter().any(|txn| txn.app_id == commit.app_id) {
+    let is_ours = |path: &String| plan.removes.iter().any(|remove| remove.path == *path);
+    if !plan.is_rewrite && winner.txns.iter().any(|txn| txn.app_id == commit.app_id) {
         Some("the same application has committed meanwhile")
+    } else if plan.is_rewrite && winner.removes.iter().any(|remove| is_ours(&remove.path)) {
+        Some("a file that was to be rewritten was removed meanwhile")
     } else if winner.protocol.is_some() {
         Some("the table's protocol was changed meanwhile")
     } else if winner.metadata.is_some() {

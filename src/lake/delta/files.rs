@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::log::{entry_name, parse_entry};
 use super::rows::{DataFile, Source, VersionReader};
-use super::{CHECKPOINT_EVERY, KERNEL, Table, features, snapshot};
+use super::{KERNEL, Table, features, snapshot};
 use crate::lake::error::{delta_error, format_error, place_error};
 use crate::lake::listing::LandingFile;
 use crate::model::{Code, Result};
@@ -64,12 +64,8 @@ impl Table {
         self.read_live().await?.values().map(shown).collect()
     }
 
-    /// Writes a checkpoint where one is due, so that opening the table stays cheap. Costs nothing where none is.
-    pub async fn maintain(&mut self) -> Result<()> {
-        let last = self.checkpoint.map_or(0, |version| version / CHECKPOINT_EVERY);
-        if self.version / CHECKPOINT_EVERY <= last {
-            return Ok(());
-        }
+    /// Writes a checkpoint of this version.
+    pub(super) async fn write_checkpoint(&mut self) -> Result<()> {
         features::check_write(&self.protocol, &self.metadata, &self.dir.place())?;
         let failed = |e: DeltaTableError| delta_error(&e, "write a checkpoint of the Delta table", &self.dir.place());
         let base = snapshot(&self.log_store, Some(self.version)).await.map_err(failed)?;
@@ -94,7 +90,7 @@ impl Table {
         Ok(self.live.insert(live))
     }
 
-    async fn read_live(&self) -> Result<BTreeMap<String, Add>> {
+    pub(super) async fn read_live(&self) -> Result<BTreeMap<String, Add>> {
         if let Some(live) = &self.live {
             return Ok(live.clone());
         }

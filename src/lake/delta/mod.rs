@@ -7,6 +7,7 @@
 //! Promises: a table whose features we do not handle is refused by name. No method leaves a partly visible state behind.
 
 mod commit;
+mod compaction;
 mod data;
 mod deletion;
 mod features;
@@ -21,6 +22,9 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,12 +45,11 @@ use super::store::{Credentials, Dir};
 use crate::model::{Code, Error, Location, Result};
 
 pub use commit::{Commit, Prepared};
+pub use compaction::OPERATION as REWRITE;
 pub use follow::{Changes, Follower, open_newest};
 pub use rows::{CHANGE_TYPE, DataFile, Rows, VersionReader};
 pub use schema::NAME_KEY;
-
-/// Versions from one checkpoint to the next.
-const CHECKPOINT_EVERY: u64 = 100;
+pub use upkeep::Kept;
 
 /// Entries that are read one by one before the kernel reads all that is new at once.
 const MAX_STEPS: usize = 64;

@@ -21,6 +21,7 @@ const OF_FILES: &[&str] = &[
     "recursive",
     "settle",
     "on_replaced",
+    "identity",
     "cleanup",
     "archive",
     "order",

@@ -25,7 +25,7 @@ use crate::pipeline::scope;
 
 pub use ahead::Ahead;
 pub use read::read;
-pub use sweep::{is_due, sweep};
+pub use sweep::{NO_FILE, is_due, sweep};
 
 /// What a file of a version says about the rows in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,7 @@ use crate::pipeline::scope;
 const ROWS: u64 = 50_000;
 
 /// What stands in place of a file: these rows come from none.
-const NO_FILE: &str = "(rows that are gone)";
+pub const NO_FILE: &str = "(rows that are gone)";
 
 /// True where the whole table has been read anew and what is left of before is still in staging.
 pub fn is_due(source: &Source, offset: &Offset) -> bool {

@@ -20,6 +20,7 @@ use crate::pg::error;
 use crate::pg::progress::{self, Phase};
 use crate::pg::runtime;
 use crate::pg::transaction::{self, Mode};
+use crate::pipeline::upkeep::{self, Upkeep};
 use crate::pipeline::{access, aggregates as merging, scope};
 
 pub use layer::{aggregate_columns, prepare, semi_processed_columns};
@@ -54,11 +55,21 @@ pub struct Publisher {
     next_due: Option<Instant>,
     /// The one layer that is meant.
     only: Option<String>,
+    /// Of these tables, and of the raw layer's.
+    pub upkeep: Upkeep,
 }
 
 impl Publisher {
     /// Publishes what is due. True if a publication ended. A layer that fails is noted with its error and tried again later.
     pub fn publish(&mut self, mode: Mode, pipeline: &Pipeline, moment: Moment) -> Result<bool> {
+        let worked = self.publish_due(mode, pipeline, moment)?;
+        // A worker comes by again; a call of run() may be the last for long.
+        let wait = mode == Mode::Procedure && moment == Moment::Idle;
+        self.upkeep.note(mode, pipeline, wait)?;
+        Ok(worked)
+    }
+
+    fn publish_due(&mut self, mode: Mode, pipeline: &Pipeline, moment: Moment) -> Result<bool> {
         let mut worked = self.note_written(mode, pipeline, false)?;
         if moment == Moment::Busy && self.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
             return Ok(worked);
@@ -160,7 +171,7 @@ impl Publisher {
     }
 
     fn note(&mut self, mode: Mode, pipeline: &Pipeline, pending: &Pending, written: Written) -> Result<()> {
-        let Written { table, credentials, version, found } = written;
+        let Written { mut table, credentials, version, found, publishing } = written;
         transaction::run(mode, || {
             scope::catalog(|| layers::record_done(pipeline.id, &pending.layer, found.last, version, &found.counts))?;
             match &found.aggregate {
@@ -168,6 +179,10 @@ impl Publisher {
                 None => Ok(()),
             }
         })?;
+        if mode != Mode::Within {
+            let when = (publishing.checkpoint_every, upkeep::LEAST);
+            self.upkeep.consider(&pending.layer, &pending.location, &credentials, when, &mut table)?;
+        }
         self.open.insert(pending.location.clone(), (credentials, table));
         Ok(())
     }

@@ -19,6 +19,7 @@ pub struct Written {
     /// Of the table; `None` where there was nothing to write.
     pub version: Option<i64>,
     pub found: Found,
+    pub publishing: Publishing,
 }
 
 pub struct Writing {
@@ -56,7 +57,7 @@ impl Writing {
                 // The state is there already; maybe committed by a process that died before it could note it.
                 found.counts = vec![(last, table.count_rows().await? as i64)];
             }
-            Ok(Written { table, credentials, version, found })
+            Ok(Written { table, credentials, version, found, publishing })
         })?;
         Ok(Writing { pending: pending.clone(), task })
     }

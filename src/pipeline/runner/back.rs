@@ -197,12 +197,13 @@ impl Runner {
     }
 
     /// A version that is no landing of ours (the table's creation, maintenance, another writer) holds nothing to load.
-    fn step_over(&self, pipeline: &Pipeline, position: &Position, version: u64) -> Result<Tick> {
+    fn step_over(&mut self, pipeline: &Pipeline, position: &Position, version: u64) -> Result<Tick> {
+        let upkeep = self.is_upkeep(version)?;
         transaction::run(self.mode, || {
             scope::catalog(|| {
                 if pipelines::lock_position(pipeline.id)?.as_ref() == Some(position) {
                     pipelines::advance(pipeline.id, &Position { raw_version: version as i64, ..position.clone() })?;
-                    if version > 0 {
+                    if version > 0 && !upkeep {
                         let what = format!("version {version}");
                         let message = "a commit of the raw layer that is no landing of this pipeline was passed over";
                         events::record(&pipeline.name, "foreign_commit", Some(&what), Some(message), None)?;
@@ -211,6 +212,16 @@ impl Runner {
                 Ok(Tick::Worked)
             })
         })
+    }
+
+    fn is_upkeep(&mut self, version: u64) -> Result<bool> {
+        let table = self.raw.take().ok_or_else(|| Error::new(Code::Internal, "the raw layer is not open"))?;
+        let (table, info) = runtime::wait(async move {
+            let info = table.commit_info(version).await?;
+            Ok((table, info))
+        })?;
+        self.raw = Some(table);
+        Ok(land::is_upkeep(&info))
     }
 }
 

@@ -23,6 +23,7 @@ impl Runner {
             Ok((table, read, version))
         })?;
         self.raw = Some(table);
+        self.keep_raw(pipeline)?;
         Ok((read, Raw { version: version as i64, seq, share: Share::Rest }))
     }
 
