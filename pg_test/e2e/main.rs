@@ -35,6 +35,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod look;
+mod memory;
 mod model;
 mod outsider;
 mod property;
