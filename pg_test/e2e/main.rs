@@ -43,6 +43,7 @@ mod lifecycle;
 mod limits;
 mod local_disk;
 mod look;
+mod memory;
 mod model;
 mod on_azurite;
 mod outsider;

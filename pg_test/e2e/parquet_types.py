@@ -101,4 +101,26 @@ def values(path):
             print(f"{field.name}\t{table.column(field.name).to_pylist()}")
 
 
-{"write": write, "schema": schema, "values": values}[sys.argv[1]](sys.argv[2])
+def plain(path):
+    """A file of a writer that knows nothing of Arrow."""
+    ids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.UUID(int=1).bytes, None], pa.binary(16)))
+    lists = pa.ListArray.from_arrays([0, 1, 2], ids)
+    numbers = pa.array([1, 2], pa.int32())
+    pq.write_table(pa.table([ids, lists, numbers], names=["id", "ids", "n"]), path, store_schema=False)
+
+
+def matrix(path):
+    """Each plain column as often as there are types to declare it as: c<column>_<number of the type>."""
+    arrays, names = [], []
+    for i, (kind, values, shown) in enumerate(COLUMNS):
+        # What Postgres shows of a duration is not how its text is written.
+        if pa.types.is_nested(kind) or pa.types.is_duration(kind) or "binary" in str(kind) or kind in (pa.float16(), pa.uuid()):
+            continue
+        print("\t".join([f"c{i}", *(s.replace("\n", "\\n") for s in shown)]))
+        for target in range(20):
+            arrays.append(pa.array(values, kind))
+            names.append(f"c{i}_{target}")
+    pq.write_table(pa.table(arrays, names=names), path)
+
+
+{"write": write, "schema": schema, "values": values, "plain": plain, "matrix": matrix}[sys.argv[1]](sys.argv[2])

@@ -102,3 +102,99 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
     let error = session.value("SELECT error FROM millrace.publications WHERE pipeline = 'matrix'");
     assert!(error.contains("\"m\"") && error.contains("several dimensions"), "{error}");
 }
+
+#[test]
+fn a_uuid_is_one_also_where_the_file_says_so_in_the_words_of_parquet_alone() {
+    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("types_uuid");
+    let landing = server.create_dir("types_uuid_landing");
+    ask(&python, "plain", &landing.join("plain.parquet"));
+    let place = quote(&url(&landing));
+    session.execute(&format!("SELECT millrace.create_pipeline('p', source => {place}, every => NULL)"));
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(
+        session.lines("SELECT pg_typeof(id), pg_typeof(ids), id, ids, n FROM staging.p ORDER BY n"),
+        [
+            "uuid|uuid[]|00000000-0000-0000-0000-000000000001|{00000000-0000-0000-0000-000000000001}|1",
+            "uuid|uuid[]||{NULL}|2"
+        ]
+    );
+}
+
+/// What a column may be declared as. Those that a cast cuts off and a load refuses are not among them.
+const DECLARED: &[&str] = &[
+    "boolean",
+    "smallint",
+    "integer",
+    "bigint",
+    "real",
+    "double precision",
+    "numeric",
+    "numeric(12,3)",
+    "text",
+    "varchar",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "timestamptz(0)",
+    "time",
+    "interval",
+];
+
+/// The column of the script's that holds floats of four bytes.
+const FLOAT: &str = "c10";
+
+#[test]
+fn a_value_goes_into_a_column_of_any_type_as_postgres_reads_its_text() {
+    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("types_matrix");
+    let landing = server.create_dir("types_matrix_landing");
+    let written = ask(&python, "matrix", &landing.join("all.parquet"));
+    session.execute(
+        "CREATE FUNCTION read_as(value text, type text) RETURNS text LANGUAGE plpgsql AS $$
+         DECLARE result text;
+         BEGIN
+             EXECUTE format('SELECT (%L::%s)::text', value, type) INTO result;
+             RETURN result;
+         EXCEPTION WHEN data_exception THEN RETURN 'refused';
+         END $$",
+    );
+    let (mut columns, mut expected) = (vec![], vec![]);
+    for line in &written {
+        let parts: Vec<&str> = line.split('\t').collect();
+        for (i, declared) in DECLARED.iter().enumerate() {
+            // A float is the double of the same value, not of the same digits.
+            let cast = if (parts[0], *declared) == (FLOAT, "double precision") { "real::float8" } else { declared };
+            let read = |value: &&str| match *value {
+                "NULL" => "NULL".to_owned(),
+                value => session.value(&format!("SELECT read_as({}, '{cast}')", quote(&value.replace("\\n", "\n")))),
+            };
+            let read: Vec<String> = parts[1..].iter().map(read).collect();
+            if !read.contains(&"refused".to_owned()) {
+                columns.push(format!("{}_{i} {declared}", parts[0]));
+                expected.push((format!("{}_{i}", parts[0]), read.join("~")));
+            }
+        }
+    }
+    assert!(expected.len() > 120, "{} columns", expected.len());
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => {}, columns => '{}', every => NULL)",
+        quote(&url(&landing)),
+        columns.join(", ")
+    ));
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.lines("SELECT reasons FROM staging.p_rejects"), [""; 0]);
+    for (column, values) in expected {
+        let found = session.value(&format!(
+            "SELECT string_agg(coalesce({column}::text, 'NULL'), '~' ORDER BY _row_no) FROM staging.p"
+        ));
+        assert_eq!(
+            found,
+            values,
+            "{column} {}",
+            columns.iter().find(|c| c.starts_with(&format!("{column} "))).unwrap()
+        );
+    }
+}

@@ -36,10 +36,70 @@ pub enum Kind {
     Json,
     Jsonb,
     Bytea,
-    /// An array of any type: its literal is left to Postgres.
-    Array,
+    /// An array: of elements that are cast here, with their type's number in Postgres, or of any others, whose literal is left to Postgres.
+    Array(Option<(Element, u32)>),
     /// Any other: left to Postgres.
     Other,
+}
+
+/// What the elements of an array are, where they are cast here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    Numeric { precision: Option<u16>, scale: i16 },
+    Text,
+    Date,
+    Timestamp,
+    TimestampTz { utc: bool },
+    Time,
+    Uuid,
+    Bytea,
+}
+
+impl Element {
+    pub fn of(kind: Kind) -> Option<Element> {
+        Some(match kind {
+            Kind::Bool => Element::Bool,
+            Kind::Int2 => Element::Int2,
+            Kind::Int4 => Element::Int4,
+            Kind::Int8 => Element::Int8,
+            Kind::Float4 => Element::Float4,
+            Kind::Float8 => Element::Float8,
+            Kind::Numeric { precision, scale } => Element::Numeric { precision, scale },
+            Kind::Text { max_chars: None } => Element::Text,
+            Kind::Date => Element::Date,
+            Kind::Timestamp => Element::Timestamp,
+            Kind::TimestampTz { utc } => Element::TimestampTz { utc },
+            Kind::Time => Element::Time,
+            Kind::Uuid => Element::Uuid,
+            Kind::Bytea => Element::Bytea,
+            _ => return None,
+        })
+    }
+
+    pub fn kind(self) -> Kind {
+        match self {
+            Element::Bool => Kind::Bool,
+            Element::Int2 => Kind::Int2,
+            Element::Int4 => Kind::Int4,
+            Element::Int8 => Kind::Int8,
+            Element::Float4 => Kind::Float4,
+            Element::Float8 => Kind::Float8,
+            Element::Numeric { precision, scale } => Kind::Numeric { precision, scale },
+            Element::Text => Kind::Text { max_chars: None },
+            Element::Date => Kind::Date,
+            Element::Timestamp => Kind::Timestamp,
+            Element::TimestampTz { utc } => Kind::TimestampTz { utc },
+            Element::Time => Kind::Time,
+            Element::Uuid => Kind::Uuid,
+            Element::Bytea => Kind::Bytea,
+        }
+    }
 }
 
 /// A column to be filled.
@@ -81,7 +141,7 @@ pub fn encode_field(kind: &Kind, text: &str, out: &mut Vec<u8>) -> Field {
         Kind::Json => json::json(text, out),
         Kind::Jsonb => json::jsonb(text, out),
         Kind::Bytea => bytea::encode(bytes, out),
-        Kind::Array | Kind::Other => false,
+        Kind::Array(_) | Kind::Other => false,
     };
     if known { Field::Value } else { Field::Undecided }
 }

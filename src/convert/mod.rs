@@ -23,5 +23,5 @@ pub mod typed;
 mod uuid;
 
 pub use batch::{Encoded, Reason, Row, append_value, asked, encode_batch};
-pub use kind::{Field, Kind, Target, encode_field};
+pub use kind::{Element, Field, Kind, Target, encode_field};
 pub use refuse::refuse;

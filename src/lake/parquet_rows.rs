@@ -17,16 +17,21 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
-use parquet::basic::Type as Physical;
+use parquet::basic::{LogicalType, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::schema::types::ColumnDescriptor;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::error::format_error;
 use super::parquet_file::ParquetFile;
 use crate::model::{Code, Error, Result};
+
+/// How Arrow says that sixteen bytes are a UUID.
+const EXTENSION: &str = "ARROW:extension:name";
+const UUID: &str = "arrow.uuid";
 
 /// Each holds a blocking thread while it waits for storage, and local storage needs such threads itself.
 static PAGE_READERS: Semaphore = Semaphore::const_new(2);
@@ -47,6 +52,8 @@ pub struct ParquetRows {
     file: ParquetFile,
     place: String,
     metadata: ArrowReaderMetadata,
+    /// The schema, where the file says more of what values mean than their types do.
+    named: Option<SchemaRef>,
 }
 
 impl ParquetRows {
@@ -60,11 +67,12 @@ impl ParquetRows {
             let options = ArrowReaderOptions::new().with_schema(schema);
             metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(failed)?;
         }
-        Ok(ParquetRows { file, place, metadata })
+        let named = with_uuids(metadata.schema(), metadata.metadata());
+        Ok(ParquetRows { file, place, metadata, named })
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        self.metadata.schema()
+        self.named.as_ref().unwrap_or(self.metadata.schema())
     }
 
     pub fn row_count(&self) -> u64 {
@@ -73,6 +81,20 @@ impl ParquetRows {
 
     /// The rows from number `from_row` (from 0) on, with the columns of these places in the schema.
     pub fn batches(
+        mut self,
+        columns: Vec<usize>,
+        from_row: u64,
+        limits: Limits,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let named = self.named.take();
+        let batches = self.rows_as_stored(columns, from_row, limits)?;
+        Ok(match named {
+            Some(schema) => batches.map(move |batch| under(&schema, batch?)).boxed(),
+            None => batches,
+        })
+    }
+
+    fn rows_as_stored(
         self,
         columns: Vec<usize>,
         from_row: u64,
@@ -305,27 +327,64 @@ impl Read for At {
 /// Old timestamps of twelve bytes are days and nanoseconds: as nanoseconds alone those of most years would not fit. None where the file
 /// has no such column.
 fn with_microseconds(schema: &Schema, metadata: &ParquetMetaData) -> Option<SchemaRef> {
+    with_leaves(
+        schema,
+        metadata,
+        |column| column.physical_type() == Physical::INT96,
+        |field| field.with_data_type(DataType::Timestamp(TimeUnit::Microsecond, None)),
+    )
+}
+
+/// Sixteen bytes that the file calls a UUID, whether its writer knew of Arrow or not. None where the file has no such column.
+fn with_uuids(schema: &Schema, metadata: &ParquetMetaData) -> Option<SchemaRef> {
+    with_leaves(
+        schema,
+        metadata,
+        |column| column.logical_type_ref() == Some(&LogicalType::Uuid),
+        |field| {
+            let mut named = field.metadata().clone();
+            named.insert(EXTENSION.into(), UUID.into());
+            field.with_metadata(named)
+        },
+    )
+}
+
+/// The schema with another field for each of the file's columns that `is_meant`; None where none is.
+fn with_leaves(
+    schema: &Schema,
+    metadata: &ParquetMetaData,
+    is_meant: impl Fn(&ColumnDescriptor) -> bool,
+    change: impl Fn(Field) -> Field,
+) -> Option<SchemaRef> {
     let columns = metadata.file_metadata().schema_descr().columns();
-    if !columns.iter().any(|column| column.physical_type() == Physical::INT96) {
+    if !columns.iter().any(|column| is_meant(column)) {
         return None;
     }
-    let mut leaves = columns.iter().map(|column| column.physical_type());
-    let fields: Vec<Arc<Field>> = schema.fields().iter().map(|field| in_microseconds(field, &mut leaves)).collect();
+    let mut leaves = columns.iter().map(|column| is_meant(column));
+    let fields: Vec<Arc<Field>> = schema.fields().iter().map(|field| leaf(field, &mut leaves, &change)).collect();
     Some(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
-fn in_microseconds(field: &Arc<Field>, leaves: &mut impl Iterator<Item = Physical>) -> Arc<Field> {
-    let mut inner = |field: &Arc<Field>| in_microseconds(field, leaves);
+fn leaf(field: &Arc<Field>, leaves: &mut impl Iterator<Item = bool>, change: &impl Fn(Field) -> Field) -> Arc<Field> {
+    let mut inner = |field: &Arc<Field>| leaf(field, leaves, change);
     let data_type = match field.data_type() {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
         DataType::List(item) => DataType::List(inner(item)),
         DataType::LargeList(item) => DataType::LargeList(inner(item)),
         DataType::FixedSizeList(item, size) => DataType::FixedSizeList(inner(item), *size),
         DataType::Map(entries, sorted) => DataType::Map(inner(entries), *sorted),
-        other => match leaves.next() {
-            Some(Physical::INT96) => DataType::Timestamp(TimeUnit::Microsecond, None),
-            _ => other.clone(),
-        },
+        _ if leaves.next() == Some(true) => return Arc::new(change(field.as_ref().clone())),
+        _ => return field.clone(),
     };
     Arc::new(field.as_ref().clone().with_data_type(data_type))
+}
+
+/// The same rows under the fields of this schema, which say more of what they mean.
+fn under(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
+    let told =
+        |field: &Arc<Field>| schema.field_with_name(field.name()).cloned().map_or_else(|_| field.clone(), Arc::new);
+    let fields: Vec<Arc<Field>> = batch.schema_ref().fields().iter().map(told).collect();
+    batch
+        .with_schema(Arc::new(Schema::new(fields)))
+        .map_err(|e| Error::new(Code::Internal, format!("columns of a Parquet file can't be named: {e}")))
 }

@@ -27,7 +27,8 @@ pub struct Column {
     pub has_default: bool,
     pub generated: bool,
     pub can_send: bool,
-    pub is_array: bool,
+    /// Of an array the type of its elements, else 0.
+    pub element_oid: u32,
 }
 
 /// Live columns in order, without system columns; also of a table that this very statement made.
@@ -42,7 +43,7 @@ fn ask_columns(relation: Oid) -> Result<Vec<Column>> {
                 pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name, a.attnotnull AS not_null,
                 a.atthasdef OR a.attidentity <> '' AS has_default, a.attgenerated <> '' OR a.attidentity = 'a' AS generated,
                 t.typsend <> 0 AND t.typreceive <> 0 AS can_send,
-                t.typcategory = 'A' AND t.typelem <> 0 AS is_array
+                CASE t.typcategory WHEN 'A' THEN t.typelem::bigint ELSE 0 END AS element_oid
            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
           WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
           ORDER BY a.attnum",

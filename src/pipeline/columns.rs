@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgrx::pg_sys;
 
-use crate::convert::{Kind, Target, schema};
+use crate::convert::{Element, Kind, Target, schema};
 use crate::pg::relation::Column;
 
 /// A staging column with the way its text is read.
@@ -21,9 +21,19 @@ pub fn staging_columns(columns: Vec<Column>, settings: &BTreeMap<String, String>
 }
 
 fn kind(column: &Column, utc: bool) -> Kind {
+    if column.element_oid == 0 {
+        return kind_of(column.base_oid, column.typmod, utc);
+    }
+    // Those of the catalogs are no arrays like others; a domain has checks of its own.
+    let plain = ![0, u32::from(pg_sys::INT2VECTOROID), u32::from(pg_sys::OIDVECTOROID)].contains(&column.base_oid);
+    let element = plain.then(|| Element::of(kind_of(column.element_oid, column.typmod, utc))).flatten();
+    Kind::Array(element.map(|element| (element, column.element_oid)))
+}
+
+fn kind_of(base_oid: u32, typmod: i32, utc: bool) -> Kind {
     // A typmod carries VARHDRSZ (4) on top of what was declared.
-    let declared = (column.typmod >= 4).then(|| (column.typmod - 4) as u32);
-    match pg_sys::Oid::from(column.base_oid) {
+    let declared = (typmod >= 4).then(|| (typmod - 4) as u32);
+    match pg_sys::Oid::from(base_oid) {
         pg_sys::BOOLOID => Kind::Bool,
         pg_sys::INT2OID => Kind::Int2,
         pg_sys::INT4OID => Kind::Int4,
@@ -39,14 +49,13 @@ fn kind(column: &Column, utc: bool) -> Kind {
         pg_sys::VARCHAROID => Kind::Text { max_chars: declared },
         pg_sys::BPCHAROID => Kind::Bpchar { len: declared },
         pg_sys::DATEOID => Kind::Date,
-        pg_sys::TIMESTAMPOID if column.typmod < 0 => Kind::Timestamp,
-        pg_sys::TIMESTAMPTZOID if column.typmod < 0 => Kind::TimestampTz { utc },
-        pg_sys::TIMEOID if column.typmod < 0 => Kind::Time,
+        pg_sys::TIMESTAMPOID if typmod < 0 => Kind::Timestamp,
+        pg_sys::TIMESTAMPTZOID if typmod < 0 => Kind::TimestampTz { utc },
+        pg_sys::TIMEOID if typmod < 0 => Kind::Time,
         pg_sys::UUIDOID => Kind::Uuid,
         pg_sys::JSONOID => Kind::Json,
         pg_sys::JSONBOID => Kind::Jsonb,
         pg_sys::BYTEAOID => Kind::Bytea,
-        _ if column.is_array => Kind::Array,
         _ => Kind::Other,
     }
 }

@@ -42,6 +42,11 @@ pub(super) fn encode(kind: &Kind, values: &Values<'_>, row: usize, out: &mut Vec
         Values::Date(v) => moment::date(kind, v.value(row), out),
         Values::Timestamp { values, utc } => moment::timestamp(kind, values.value(row), utc, out),
         Values::Bytes(v) => bytes(kind, v.value(row), out),
+        Values::List(v) => match *kind {
+            // What is no flat list of such elements goes as a literal, whose reader says what is wrong.
+            Kind::Array(Some((element, oid))) => array::binary(v, row, element, oid, out),
+            _ => false,
+        },
         _ => false,
     };
     if known {
@@ -64,7 +69,7 @@ fn bytes(kind: &Kind, value: &[u8], out: &mut Vec<u8>) -> bool {
 /// What the type's input function is to read for a value that is not NULL.
 pub fn text_of<'a>(kind: &Kind, values: &Values<'a>, row: usize) -> Result<Cow<'a, str>, Refusal> {
     Ok(match (*values, kind) {
-        (Values::Text(v), Kind::Array) if v.value(row).starts_with('[') => {
+        (Values::Text(v), Kind::Array(_)) if v.value(row).starts_with('[') => {
             array::of_json(v.value(row)).map_or(Cow::Borrowed(v.value(row)), Cow::Owned)
         }
         (Values::Text(v), _) => Cow::Borrowed(v.value(row)),
@@ -73,7 +78,7 @@ pub fn text_of<'a>(kind: &Kind, values: &Values<'a>, row: usize) -> Result<Cow<'
             json::write(values, row, &mut text);
             Cow::Owned(text)
         }
-        (Values::List(v), Kind::Array) => Cow::Owned(array::literal(v, row)),
+        (Values::List(v), Kind::Array(_)) => Cow::Owned(array::literal(v, row)),
         (Values::Bytes(v), kind) if *kind != Kind::Bytea => match std::str::from_utf8(v.value(row)) {
             Ok(text) => Cow::Borrowed(text),
             Err(e) => {

@@ -4,7 +4,7 @@ use arrow::array::*;
 use arrow::datatypes::{DataType, Int32Type, TimeUnit};
 
 use super::*;
-use crate::convert::{Row, Target, append_value, asked, encode_batch};
+use crate::convert::{Element, Row, Target, append_value, asked, encode_batch};
 use crate::format::{Format, RawBatch};
 
 const NUMERIC: Kind = Kind::Numeric { precision: None, scale: 0 };
@@ -143,17 +143,26 @@ fn bytes_are_themselves_or_text_in_utf8() {
 #[test]
 fn lists_fill_arrays_and_everything_nested_is_json() {
     let list = || ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None])]);
-    assert_eq!(asks(Kind::Array, list()), "{\"1\",NULL}");
+    assert_eq!(asks(Kind::Array(None), list()), "{\"1\",NULL}");
+    let bytes = |words: &[i32]| Ok(words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>());
+    let array = |element| Kind::Array(Some((element, 7)));
+    // dimensions, whether there are NULLs, the type, length, lower bound; then each with its length
+    assert_eq!(sent(array(Element::Int4), list()), bytes(&[1, 1, 7, 2, 1, 4, 1, -1]));
+    assert_eq!(sent(array(Element::Int8), list()), bytes(&[1, 1, 7, 2, 1, 8, 0, 1, -1]));
+    let empty = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(Vec::<Option<i32>>::new())]);
+    assert_eq!(sent(array(Element::Int4), empty), bytes(&[0, 0, 7]));
+    let large = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1 << 20)])]);
+    assert_eq!(asks(array(Element::Int2), large), "{\"1048576\"}", "Postgres says what is wrong with it");
     assert_eq!(sent(Kind::Jsonb, list()), as_text(Kind::Jsonb, "[1,null]"));
     assert_eq!(sent(TEXT, list()), Ok(b"[1,null]".to_vec()));
     let mut words = ListBuilder::new(StringBuilder::new());
     words.append_value([Some("a\"b\\c"), Some(""), Some("NULL")]);
-    assert_eq!(asks(Kind::Array, words.finish()), r#"{"a\"b\\c","","NULL"}"#);
+    assert_eq!(asks(Kind::Array(None), words.finish()), r#"{"a\"b\\c","","NULL"}"#);
     assert_eq!(
-        asks(Kind::Array, StringArray::from(vec![r#"[1.10, "x", null, [true]]"#])),
+        asks(Kind::Array(None), StringArray::from(vec![r#"[1.10, "x", null, [true]]"#])),
         r#"{"1.10","x",NULL,{"true"}}"#
     );
-    assert_eq!(asks(Kind::Array, StringArray::from(vec!["[1:2]={1,2}"])), "[1:2]={1,2}");
+    assert_eq!(asks(Kind::Array(None), StringArray::from(vec!["[1:2]={1,2}"])), "[1:2]={1,2}");
 }
 
 #[test]

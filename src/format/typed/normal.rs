@@ -131,9 +131,9 @@ fn column(field: &Field, array: &ArrayRef, bad: &mut Vec<usize>) -> Result<Array
         T::Interval(unit) => intervals(array, *unit),
         T::Dictionary(_, values) => column(field, &of_type(values)?, bad)?,
         T::RunEndEncoded(_, values) => column(field, &of_type(values.data_type())?, bad)?,
-        T::List(item) => list(field, item, array)?,
+        T::List(item) => list(field, told(field).unwrap_or(item), array)?,
         T::LargeList(item) | T::FixedSizeList(item, _) | T::ListView(item) | T::LargeListView(item) => {
-            list(field, item, &of_type(&T::List(item.clone()))?)?
+            list(field, told(field).unwrap_or(item), &of_type(&T::List(item.clone()))?)?
         }
         T::Struct(_) => Arc::new(structure(field, array.as_struct())?),
         T::Map(entries, sorted) => {
@@ -145,6 +145,14 @@ fn column(field: &Field, array: &ArrayRef, bad: &mut Vec<usize>) -> Result<Array
         }
         T::Union(_, _) => return Err(misfit(field, "there is no such type in Postgres")),
     })
+}
+
+/// What is said of a list's items beside their type.
+fn told(field: &Field) -> Option<&FieldRef> {
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
+    }
 }
 
 fn misfit(field: &Field, why: impl std::fmt::Display) -> Error {
