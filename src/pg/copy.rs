@@ -21,6 +21,9 @@ const TRAILER: &[u8] = &[0xff, 0xff];
 pub trait Rows {
     /// Appends the next rows' tuples (field count and fields) to `out`, some kilobytes at a time; false when there are none left.
     fn fill(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// How many bytes all of them come to, about.
+    fn size(&self) -> usize;
 }
 
 /// Which rows of a COPY go into the table: a condition in SQL, as in COPY … WHERE. For rows that do not meet all rules it calls

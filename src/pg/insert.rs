@@ -73,7 +73,7 @@ pub(super) unsafe fn load(
 ) -> Result<()> {
     // SAFETY: as promised by the caller.
     unsafe {
-        let mut target = Target::open(state, relation, attributes, condition);
+        let mut target = Target::open(state, relation, attributes, condition, rows.size());
         let mut counting = Counting::open(tallies, state, item)?;
         let mut buffer = Vec::new();
         while rows.fill(&mut buffer) {
@@ -92,13 +92,13 @@ impl Target {
         relation: pg_sys::Relation,
         attributes: &[i16],
         condition: *mut pg_sys::Node,
+        size: usize,
     ) -> Target {
         // SAFETY: the same calls in the same order as COPY makes them.
         unsafe {
             let estate = pg_sys::CreateExecutorState();
             pg_sys::ExecInitRangeTable(estate, (*state).p_rtable);
-            let size = size_of::<pg_sys::ResultRelInfo>();
-            let info = pg_sys::palloc0(size).cast::<pg_sys::ResultRelInfo>();
+            let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::ExecInitResultRelation(estate, info, 1);
             pg_sys::CheckValidResultRel(info, pg_sys::CmdType::CMD_INSERT);
@@ -130,7 +130,7 @@ impl Target {
                 relation,
                 estate,
                 info,
-                bulk: pg_sys::GetBulkInsertState(),
+                bulk: bulk_state(size),
                 columns,
                 slots: Vec::with_capacity(BATCH),
                 filled: 0,
@@ -333,6 +333,28 @@ impl Target {
 unsafe extern "C-unwind" {
     /// utils/partcache.h
     fn RelationGetPartitionQual(relation: pg_sys::Relation) -> *mut pg_sys::List;
+}
+
+/// As COPY has one, but its ring of few buffers, which the loader would have to write out itself again and again, is kept for a load that
+/// would push much else out of memory: as for sequential scans (initscan in heapam.c), one of more than a quarter of it. The rows of a
+/// smaller chunk are still there for those who read them next.
+unsafe fn bulk_state(size: usize) -> pg_sys::BulkInsertState {
+    /// access/hio.h: what it begins with.
+    #[repr(C)]
+    struct Head {
+        strategy: pg_sys::BufferAccessStrategy,
+    }
+    // SAFETY: the state was just made and is ours alone; without a strategy its buffers are found as any other.
+    unsafe {
+        let state = pg_sys::GetBulkInsertState();
+        let memory = pg_sys::NBuffers as usize * pg_sys::BLCKSZ as usize;
+        let head = state.cast::<Head>();
+        if size < memory / 4 && !(*head).strategy.is_null() {
+            pg_sys::FreeAccessStrategy((*head).strategy);
+            (*head).strategy = std::ptr::null_mut();
+        }
+        state
+    }
 }
 
 /// As GetPerTupleExprContext.

@@ -53,6 +53,10 @@ impl Rows for ChunkRows {
         }
         true
     }
+
+    fn size(&self) -> usize {
+        self.rows.get(self.from..self.to).unwrap_or_default().iter().map(|row| row.end - row.start).sum()
+    }
 }
 
 /// Rows that are encoded whole, field counts included.
@@ -62,6 +66,10 @@ impl Rows for Encoded {
     fn fill(&mut self, out: &mut Vec<u8>) -> bool {
         out.append(&mut self.0);
         !out.is_empty()
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
     }
 }
 
