@@ -133,7 +133,7 @@ fn a_version_that_asks_for_what_is_not_known_is_refused_by_name_and_those_before
     }
 }
 
-fn a_widened_column_fills_staging_as_far_as_values_fit_and_altogether_once_staging_is_widened_too(storage, cell) {
+fn a_widened_column_widens_that_of_staging(storage, cell) {
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);
     let lake = Lake::new(storage, &server, &mut session, cell);
@@ -146,13 +146,7 @@ fn a_widened_column_fills_staging_as_far_as_values_fit_and_altogether_once_stagi
     let add = table.file("b.parquet", &[("n", longs(&[2, 1 << 40]))]);
     table.commit(&[metadata(&[field("n", "long")], &widening), add]);
     session.execute("CALL millrace.run('p')");
-    assert_eq!(session.lines("SELECT n FROM staging.p ORDER BY n"), ["1", "2"]);
-    assert_eq!(session.lines("SELECT raw, reasons -> 0 ->> 'sqlstate' FROM staging.p_rejects"), [r#"{"n":1099511627776}|22003"#]);
-    session.execute("ALTER TABLE staging.p ALTER COLUMN n TYPE bigint; SELECT millrace.requeue_rejects('p')");
-    let add = table.file("c.parquet", &[("n", longs(&[1 << 41]))]);
-    table.commit(&[add]);
-    session.execute("CALL millrace.run('p')");
-    assert_eq!(session.lines("SELECT n FROM staging.p ORDER BY n"), ["1", "2", "1099511627776", "2199023255552"]);
+    assert_eq!(session.lines("SELECT n, pg_typeof(n) FROM staging.p ORDER BY n"), ["1|bigint", "2|bigint", "1099511627776|bigint"]);
     assert_verified(&mut session, "p");
 }
 

@@ -4,12 +4,15 @@ use super::queries::QUERIES;
 use super::{SOON, Stream};
 use crate::server::{Server, url, wait_until};
 use crate::sql::{Session, quote};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::Field;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use pg_millrace::lake::delta::Table;
 use pg_millrace::lake::store::Credentials;
 use pg_millrace::model::location::Location;
 use std::path::Path;
+use std::sync::Arc;
 
 pub fn assert_published(server: &Server, session: &mut Session, stream: &Stream, created: usize) {
     wait_until("all is published", SOON, || {
@@ -77,21 +80,26 @@ fn rows(table: &Path) -> Vec<Row> {
         let mut rows = Vec::new();
         while let Some(batch) = batches.next().await {
             let batch = batch.unwrap();
-            let options = FormatOptions::default().with_null("\u{0}");
             let schema = batch.schema();
-            let columns: Vec<_> = batch
-                .columns()
-                .iter()
-                .zip(schema.fields())
-                .map(|(column, field)| (field.name(), column, ArrayFormatter::try_new(column, &options).unwrap()))
-                .collect();
             for i in 0..batch.num_rows() {
-                let value = |(name, column, text): &(&String, &arrow::array::ArrayRef, ArrayFormatter)| {
-                    ((*name).clone(), column.is_valid(i).then(|| text.value(i).to_string()))
-                };
-                rows.push(Row(columns.iter().map(value).collect()));
+                let value = |(column, field): (&ArrayRef, &Arc<Field>)| (field.name().clone(), text(column, i));
+                rows.push(Row(batch.columns().iter().zip(schema.fields()).map(value).collect()));
             }
         }
         rows
     })
+}
+
+/// As Postgres reads it; `None` for NULL.
+fn text(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    let Some(lists) = column.as_list_opt::<i32>() else {
+        return Some(ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap().value(row).to_string());
+    };
+    let items = lists.value(row);
+    let quoted = |text: String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let items: Vec<String> = (0..items.len()).map(|i| text(&items, i).map_or("NULL".into(), quoted)).collect();
+    Some(format!("{{{}}}", items.join(",")))
 }
