@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks: Debian packages, cargo-pgrx, a Python venv
-# with the deltalake package (the outsider that reads our tables in the tests) and Azurite (the lake of the tests that is
+# with the deltalake package (the outsider that reads our tables in the tests) and moto (the tests' S3), and Azurite (the lake of the tests that is
 # no disk); `setup.sh build` leaves these two out, `setup.sh azurite` the first of them.
 # Never touches what is there, and never lets Debian start a cluster of its own.
 set -euo pipefail
@@ -52,7 +52,7 @@ install_pgrx() {
 }
 
 install_venv() {
-    local want="deltalake==1.6.6 pyarrow==26.0.1"
+    local want="deltalake==1.6.6 pyarrow==26.0.1 moto[server]==5.2.5"
     [ "$(cat "$VENV/.millrace" 2>/dev/null)" = "$want" ] && return 0
     say "Making a Python venv with $want in $VENV"
     local python=/usr/bin/python3
@@ -60,7 +60,7 @@ install_venv() {
     rm -rf "$VENV"
     mkdir -p "$MILLRACE_CACHE"
     "$python" -m venv "$VENV"
-    # shellcheck disable=SC2086 # two requirements, two words
+    # shellcheck disable=SC2086 # requirements, a word each
     "$VENV/bin/pip" install -q --disable-pip-version-check $want >&2
     echo "$want" >"$VENV/.millrace"
 }

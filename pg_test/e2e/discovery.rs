@@ -6,7 +6,8 @@ use crate::server::{Preload, land, url, wait_until};
 use crate::sql::quote;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+/// Far more than any of it takes: a busy machine is no failure.
+const SOON: Duration = Duration::from_secs(240);
 
 fn pipeline(case: &mut Case, pattern: &str, every: &str, options: &str) {
     let source = quote(&format!("{}/{pattern}", case.lake.url("in")));

@@ -244,3 +244,80 @@ fn what_is_wrong_with_a_place_is_said_with_a_way_on() {
     ));
     assert!(hint(&mut case.session, &list(&format!("{place}/in")), "42501").contains("expired"));
 }
+
+/// Deletes a container (or makes it again), which the extension never does.
+fn container(azurite: &Azurite, method: &str) -> u16 {
+    let endpoint = azurite.endpoint();
+    let (host, account) = endpoint.trim_start_matches("http://").split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "{method} /{account}/{CONTAINER}?restype=container&{} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        azurite.sas()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_running_pipeline_says_what_is_wrong_with_its_place_and_goes_on_by_itself_when_that_is_mended() {
+    const LONG: Duration = Duration::from_secs(120);
+    let mut case = case("mended", Preload::Yes, "2s");
+    let place = lake::location(&case.azurite);
+    put(&case.azurite, "in/0.csv", b"id\n0\n");
+    case.session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{place}/in/*.csv', columns => 'id int', staging => 'staging.p',
+                every => '50 ms', options => '{{\"settle\": 0}}')"
+    ));
+    wait_until("the worker works", LONG, || case.session.number("SELECT count(*) FROM staging.p") == 1);
+    let (key, endpoint) = (case.azurite.key(), case.relay.endpoint(&case.azurite));
+    let wrong = key.replace("Eby8", "Abc8");
+    let set_key =
+        |key: &str| format!("ALTER USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (SET account_key {})", quote(key));
+    let set_endpoint = |url: &str| format!("ALTER SERVER lake OPTIONS (SET endpoint {})", quote(url));
+    let changes = [
+        (set_key(&wrong), set_key(&key), "42501", "key is wrong"),
+        (set_endpoint("https://account.invalid"), set_endpoint(&endpoint), "08006", "name of the host is not known"),
+        (String::new(), String::new(), "58P01", "no such container"),
+    ];
+    for (n, (harm, mend, state, words)) in (1..).zip(&changes) {
+        if harm.is_empty() {
+            assert_eq!(container(&case.azurite, "DELETE"), 202);
+        } else {
+            case.session.execute(harm);
+        }
+        let noted = format!(
+            "SELECT count(*) FROM millrace.pipelines WHERE pipeline = 'p' AND last_error LIKE '%Hint: %{words}%' AND last_sqlstate = '{state}'
+                AND failures > 1 AND retry_at >= last_error_at + interval '1 second'"
+        );
+        wait_until(&format!("it is said, and tried again later: {words}"), LONG, || case.session.number(&noted) == 1);
+        // The worker is there all the time, and answers.
+        assert_eq!(
+            case.session.number("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_millrace p'"),
+            1
+        );
+        if mend.is_empty() {
+            // A container that is being deleted can't be made again yet.
+            wait_until("the container is there again", LONG, || container(&case.azurite, "PUT") == 201);
+        } else {
+            case.session.execute(mend);
+        }
+        put(&case.azurite, &format!("in/{n}.csv"), format!("id\n{n}\n").as_bytes());
+        wait_until("it goes on by itself", LONG, || {
+            case.session.line(
+                "SELECT count(*), (SELECT failures FROM millrace.pipelines WHERE pipeline = 'p' AND last_error IS NULL) FROM staging.p",
+            ) == format!("{}|0", n + 1)
+        });
+    }
+    assert_no_secret_is_logged(&case, &[&key, &wrong]);
+}
+
+fn assert_no_secret_is_logged(case: &Case, secrets: &[&str]) {
+    // What statements said is the users' own; what the extension says of them is looked at here.
+    let log = case.server.log();
+    for line in log.lines().filter(|line| line.contains("pg_millrace:")) {
+        assert!(secrets.iter().all(|secret| !line.contains(secret)), "a secret is in the log");
+    }
+}

@@ -4,7 +4,7 @@
 //! extension installed (`make install`); `make test` does that first. Settings by environment: `PG_CONFIG`,
 //! `MILLRACE_PYTHON` (a Python with the `deltalake` package), `MILLRACE_SHARED` (the folder that holds `data/`),
 //! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data or Python says "skipped" and
-//! passes; Azurite must be there.
+//! passes; Azurite must be there, and moto in that Python.
 
 mod aggregate_counting;
 mod aggregate_queries;
@@ -55,6 +55,7 @@ mod python;
 mod requeue;
 mod retail;
 mod rights;
+mod s3;
 mod schemas;
 mod seeing;
 mod server;

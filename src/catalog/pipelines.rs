@@ -218,9 +218,10 @@ pub fn clear_failures(id: i32) -> Result<()> {
     Ok(())
 }
 
-/// Notes a failed tick; answers how many there have been in a row.
+/// Notes a failed tick, with what to do about it; answers how many there have been in a row.
 pub fn record_failure(id: i32, error: &Error, first_wait_ms: i64) -> Result<i32> {
     let sqlstate = String::from_utf8_lossy(&error.code.sqlstate()).into_owned();
+    let hint = error.hint.as_ref().map(|hint| format!(" Hint: {hint}")).unwrap_or_default();
     let failures: Option<i32> = spi::value(
         "UPDATE millrace.position
             SET failures = failures + 1, last_error = $2, last_sqlstate = $3, last_error_at = pg_catalog.clock_timestamp(),
@@ -228,7 +229,7 @@ pub fn record_failure(id: i32, error: &Error, first_wait_ms: i64) -> Result<i32>
                     + LEAST($4 * 2.0 ^ LEAST(failures, 20), 300000) * interval '1 millisecond'
           WHERE pipeline_id = $1
       RETURNING failures",
-        vec![id.into(), error.to_string().into(), sqlstate.into(), first_wait_ms.into()],
+        vec![id.into(), format!("{error}{hint}").into(), sqlstate.into(), first_wait_ms.into()],
     )?;
     Ok(failures.unwrap_or(0))
 }

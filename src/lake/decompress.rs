@@ -284,6 +284,41 @@ mod tests {
     }
 
     #[test]
+    fn wherever_a_file_is_cut_off_it_says_so_unless_a_whole_stream_ends_there() {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let first = compress(b"id\n1\n2\n3\n", compression);
+            let file = [&first[..], &compress(b"4\n5\n", compression)].concat();
+            for end in 1..file.len() {
+                let found = read(&file[..end], compression, 0, 5);
+                if end == first.len() {
+                    assert_eq!(found.unwrap(), b"id\n1\n2\n3\n");
+                } else {
+                    assert!(found.as_ref().is_err_and(|e| e.code == Code::Corrupt), "{compression:?} {end}: {found:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_zstd_file_holds_as_many_bytes_as_its_header_says_or_says_that_it_is_damaged() {
+        // Without a checksum, the header's size alone tells. It takes two bytes and counts from 256.
+        let content = content()[..1_000].to_vec();
+        let mut encoder = zstd::stream::write::Encoder::new(vec![], 1).unwrap();
+        encoder.include_checksum(false).unwrap();
+        encoder.set_pledged_src_size(Some(content.len() as u64)).unwrap();
+        encoder.write_all(&content).unwrap();
+        let file = encoder.finish().unwrap();
+        assert_eq!(file[5..7], 744u16.to_le_bytes());
+        assert_eq!(read(&file, Compression::Zstd, 0, 4096).unwrap(), content);
+        for size in [743u16, 745, 0, 5_000] {
+            let mut damaged = file.clone();
+            damaged[5..7].copy_from_slice(&size.to_le_bytes());
+            let found = read(&damaged, Compression::Zstd, 0, 4096);
+            assert!(found.as_ref().is_err_and(|e| e.code == Code::Corrupt), "{size}: {found:?}");
+        }
+    }
+
+    #[test]
     fn an_error_of_storage_comes_out_as_it_went_in() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let error = runtime.block_on(async {
