@@ -11,7 +11,6 @@ usage: layers.py rows LOCATION COLUMN…        all rows, a line each, values jo
 import os
 import sys
 import time
-import time
 from collections import Counter
 from pathlib import Path
 

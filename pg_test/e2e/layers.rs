@@ -22,6 +22,12 @@ fn start(python: &str, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
+/// How many versions are in a log.
+fn versions_of(log: &Path) -> usize {
+    let names = std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".json") && name.len() == 25).count()
+}
+
 /// A file that gives every key the same new value.
 fn land_round(landing: &Path, round: usize) {
     let rows: String = (0..KEYS).map(|key| format!("{key},{round}\n")).collect();
@@ -109,9 +115,14 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
     assert!(told == session.lines(expected), "{} rows", told.len());
     crate::retail::assert_verified(&mut session, "rounds");
 
-    // All the while the tables were kept in order.
+    // All the while the tables were kept in order: those that have enough versions, for a layer has fewer than there are chunks.
     for layer in ["raw", "state", "by_key", "told"] {
-        assert!(lake.join(layer).join("_delta_log/_last_checkpoint").exists(), "{layer} has no checkpoint");
+        let log = lake.join(layer).join("_delta_log");
+        if versions_of(&log) > 10 || layer == "raw" {
+            wait_until(&format!("{layer} has a checkpoint"), Duration::from_secs(60), || {
+                log.join("_last_checkpoint").exists()
+            });
+        }
     }
     let files: usize = ask(&python, &["files", &url(&lake.join("told"))])[0].parse().unwrap();
     assert!(files < ROUNDS, "{files} files");
