@@ -21,6 +21,7 @@ mod text;
 pub mod to_arrow;
 pub mod typed;
 mod uuid;
+pub mod widening;
 
 pub use batch::{Encoded, Reason, Row, append_value, asked, encode_batch};
 pub use kind::{Element, Field, Kind, Target, encode_field};

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -197,6 +198,38 @@ pub(super) async fn write(path: PathBuf, bytes: Bytes, existing: Existing, place
 fn temporary_name(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()))
+}
+
+/// Deletes what writers had begun before a time when they died: our temporary files, and those of the library that writes data files, whose
+/// names end with `#` and a number. No listing shows either.
+pub(super) async fn remove_unfinished(directory: PathBuf, before: SystemTime) -> Result<usize> {
+    blocking(move || {
+        let mut count = 0;
+        let mut directories = vec![directory];
+        while let Some(directory) = directories.pop() {
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            for entry in entries.flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_dir() {
+                    directories.push(entry.path());
+                } else if is_unfinished(&entry.file_name().to_string_lossy())
+                    && metadata.modified().is_ok_and(|at| at < before)
+                {
+                    count += usize::from(fs::remove_file(entry.path()).is_ok());
+                }
+            }
+        }
+        Ok(count)
+    })
+    .await
+}
+
+fn is_unfinished(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let is_id = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let ours = || name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.');
+    let library = || name.rsplit_once(".parquet#");
+    ours().is_some_and(|(_, id)| is_id(id)) || library().is_some_and(|(_, number)| is_number(number))
 }
 
 fn write_temporary(path: &Path, bytes: &[u8]) -> io::Result<()> {

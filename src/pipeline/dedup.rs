@@ -10,8 +10,7 @@ use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
-use crate::pg::settings::{self, Scope};
-use crate::pg::{gucs, spi, subtransaction};
+use crate::pg::{spi, subtransaction};
 use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::scope;
 
@@ -49,9 +48,7 @@ pub fn merge(
         .ok_or_else(|| Error::new(Code::WrongState, "the staging table of the pipeline is gone"))?;
     let columns = tables::shape(Oid::from(staging.oid))?;
     let statement = sql::statement(target, &staging, incoming, &pipeline.options.dedup_key, &columns);
-    let _settings = Scope::nested();
-    settings::set_local("work_mem", &format!("{}kB", (gucs::work_mem_bytes() / 1024 / 8).max(4_096)))?;
-    settings::set_local("jit", "off")?;
+    let _settings = scope::for_rows_on_their_way()?;
     let mut outcome = Outcome { fresh: vec![0; first_rows.len()], refused: vec![] };
     range(&statement, from, (1, last), first_rows, &mut outcome)?;
     tables::empty(incoming)?;

@@ -107,7 +107,8 @@ fn of_file(read: &Read, path: &str) -> String {
     read.parts.iter().find(|p| p.path == path).map(|p| p.columns.join(", ")).unwrap_or_default()
 }
 
-fn of_table(columns: &[StagingColumn]) -> String {
+/// The staging table's columns, for a message.
+pub(super) fn of_table(columns: &[StagingColumn]) -> String {
     columns.iter().map(|c| format!("{} {}", c.column.name, c.column.type_name)).collect::<Vec<_>>().join(", ")
 }
 

@@ -13,8 +13,8 @@ use crate::model::options::{OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
-use crate::pg::settings::{self, Scope};
-use crate::pg::{condition, gucs, spi, subtransaction};
+use crate::pg::settings::Scope;
+use crate::pg::{condition, spi, subtransaction};
 use crate::pipeline::aggregates::Chunk;
 use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::scope;
@@ -176,10 +176,7 @@ impl Keyed {
 
     /// Merges what was copied; `first_rows`: the number of the first row of each part, `last`: that of the last row of all.
     pub fn merge(&self, chunk_no: i64, first_rows: &[i64], last: i64, manner: Manner) -> Result<Outcome> {
-        let _settings = Scope::nested();
-        // A part of the memory that rows on their way may take: one sort, and a hash table or two.
-        settings::set_local("work_mem", &format!("{}kB", (gucs::work_mem_bytes() / 1024 / 8).max(4_096)))?;
-        settings::set_local("jit", "off")?;
+        let _settings = scope::for_rows_on_their_way()?;
         let mut outcome = Outcome { changes: vec![0; first_rows.len()], refused: vec![] };
         let whole = self.statement(manner, false);
         match subtransaction::run(|| checked(sql::merge(&whole, chunk_no, first_rows, None)?)) {

@@ -10,7 +10,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::catalog::{aggregates, events, pipelines};
 use crate::convert::typed::column_type;
-use crate::convert::{Kind, Row};
+use crate::convert::{Row, widening};
 use crate::model::options::OnNewColumn;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -20,7 +20,7 @@ use crate::pg::{relation, spi};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::delta::NO_FILE;
 use crate::pipeline::read::{Piece, Read};
-use crate::pipeline::scope;
+use crate::pipeline::{evolve, scope};
 
 /// As long as for a column that is added; the tables are written anew meanwhile.
 const PATIENCE: &str = "3s";
@@ -99,12 +99,13 @@ fn by_type(
                 continue;
             };
             let held = wider.iter().any(|w| w.name == target.name && w.to == new);
-            if *old == new || held || holds(column, &new) {
+            if *old == new || held || widening::holds(&column.kind, &column.column.type_name, &new) {
                 continue;
             }
             // There values that do not fit are kept beside the others.
             let rescues = piece.matched.rescued.is_some();
-            match widened(column, &new).filter(|_| pipeline.options.on_new_column != OnNewColumn::Fail) {
+            match widening::widened(&column.kind, &new).filter(|_| pipeline.options.on_new_column != OnNewColumn::Fail)
+            {
                 Some(to) => push(wider, column, to, file_of(piece, read)),
                 None if rescues => {}
                 None if is_accepted(mode, pipeline)? => {}
@@ -131,56 +132,25 @@ fn by_value(columns: &[StagingColumn], read: &Read, wider: &mut Vec<Wider>) {
         let doubtful = || piece.encoded.rows.iter().enumerate().filter(|(_, row)| !matches!(row, Row::Ready { .. }));
         for (t, target) in piece.matched.targets.iter().enumerate() {
             let Some(source) = piece.matched.mapping[t] else { continue };
-            let Some(most) = most_of(&target.kind) else { continue };
-            let needed = doubtful().filter_map(|(row, _)| needed(piece.batch.text(source, row)?.trim(), most)).max();
-            if let (Some(needed), Some(column)) = (needed, columns.iter().find(|c| c.column.name == target.name)) {
-                let to = ["", "integer", "bigint", "numeric"][needed];
+            let Some(most) = widening::most_of(&target.kind) else { continue };
+            let values = doubtful().filter_map(|(row, _)| piece.batch.text(source, row));
+            let needed = widening::needed(values, most);
+            if let (Some(to), Some(column)) = (needed, columns.iter().find(|c| c.column.name == target.name)) {
                 push(wider, column, to.into(), file_of(piece, read));
             }
         }
     }
 }
 
-/// The greatest value of a type of whole numbers.
-fn most_of(kind: &Kind) -> Option<i128> {
-    match kind {
-        Kind::Int2 => Some(i128::from(i16::MAX)),
-        Kind::Int4 => Some(i128::from(i32::MAX)),
-        Kind::Int8 => Some(i128::from(i64::MAX)),
-        _ => None,
-    }
-}
-
-/// Which type a number needs that one up to `most` does not hold: 1 integer, 2 bigint, 3 numeric.
-fn needed(text: &str, most: i128) -> Option<usize> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    if digits.contains('.') {
-        return Some(3);
-    }
-    let value = text.parse::<i128>().unwrap_or(i128::MAX);
-    if (-most - 1..=most).contains(&value) {
-        return None;
-    }
-    let within = |most: i128| (-most - 1..=most).contains(&value);
-    Some(if within(i128::from(i32::MAX)) {
-        1
-    } else if within(i128::from(i64::MAX)) {
-        2
-    } else {
-        3
-    })
-}
-
+/// Asks for a type; of several for one column that which holds all of them. Where none does, the first: the next look, at the column as it
+/// is then, finds what the others can't be.
 fn push(wider: &mut Vec<Wider>, column: &StagingColumn, to: String, file: String) {
-    let rank = |type_name: &str| ["smallint", "integer", "bigint", "numeric"].iter().position(|t| *t == type_name);
     match wider.iter_mut().find(|w| w.name == column.column.name) {
-        // The widest of all that are asked for.
-        Some(known) if rank(&to) > rank(&known.to) => known.to = to,
-        Some(_) => {}
+        Some(known) => {
+            if let Some(both) = widening::of_both(&known.to, &to) {
+                known.to = both;
+            }
+        }
         None => wider.push(Wider { name: column.column.name.clone(), from: column.column.type_name.clone(), to, file }),
     }
 }
@@ -189,62 +159,7 @@ fn file_of(piece: &Piece, read: &Read) -> String {
     read.parts.get(piece.part).map(|p| p.path.clone()).unwrap_or_default()
 }
 
-fn decimal(type_name: &str) -> Option<(i32, i32)> {
-    let (p, s) = type_name.strip_prefix("numeric(")?.strip_suffix(')')?.split_once(',')?;
-    Some((p.parse().ok()?, s.parse().ok()?))
-}
-
-/// Digits before the point that a type of whole numbers may need.
-fn digits(type_name: &str) -> Option<i32> {
-    Some(match type_name {
-        "smallint" => 5,
-        "integer" => 10,
-        "bigint" => 19,
-        _ => return None,
-    })
-}
-
-/// True where the column holds every value of a type as it is.
-fn holds(column: &StagingColumn, new: &str) -> bool {
-    if column.column.type_name == new {
-        return true;
-    }
-    match column.kind {
-        Kind::Text { max_chars: None } | Kind::Json | Kind::Jsonb => true,
-        Kind::Int4 => new == "smallint",
-        Kind::Int8 => matches!(new, "smallint" | "integer"),
-        Kind::Numeric { precision: None, .. } => digits(new).is_some() || decimal(new).is_some(),
-        Kind::Numeric { precision: Some(p), scale } => {
-            let (p, s) = (i32::from(p), i32::from(scale));
-            digits(new).is_some_and(|n| n <= p - s) || decimal(new).is_some_and(|(p2, s2)| s2 <= s && p2 - s2 <= p - s)
-        }
-        Kind::Float8 => matches!(new, "smallint" | "integer" | "real"),
-        Kind::Float4 => new == "smallint",
-        Kind::Timestamp => new == "date",
-        _ => false,
-    }
-}
-
-/// The type that holds what the column has and what comes, if there is one.
-fn widened(column: &StagingColumn, new: &str) -> Option<String> {
-    Some(match column.kind {
-        Kind::Int2 | Kind::Int4 | Kind::Int8 if digits(new).is_some() => new.into(),
-        Kind::Int2 | Kind::Int4 | Kind::Int8 if decimal(new).is_some() => "numeric".into(),
-        Kind::Int2 | Kind::Int4 if new == "double precision" => new.into(),
-        Kind::Float4 if new == "double precision" => new.into(),
-        Kind::Date if new == "timestamp without time zone" => new.into(),
-        Kind::Numeric { precision: Some(p), scale } => {
-            let (p, s) = (i32::from(p), i32::from(scale));
-            let (before, behind) = digits(new).map(|n| (n, 0)).or(decimal(new).map(|(p2, s2)| (p2 - s2, s2)))?;
-            let (before, behind) = (before.max(p - s), behind.max(s));
-            format!("numeric({},{behind})", before + behind)
-        }
-        _ => return None,
-    })
-}
-
 fn incompatible(columns: &[StagingColumn], piece: &Piece, read: &Read, name: &str, old: &str, new: &str) -> Error {
-    let of_table: Vec<String> = columns.iter().map(|c| format!("{} {}", c.column.name, c.column.type_name)).collect();
     let fields = piece.batch.fields.schema_ref().fields();
     let of_file: Vec<String> = fields.iter().map(|f| format!("{} {}", f.name(), column_type(f))).collect();
     let file = file_of(piece, read);
@@ -252,7 +167,7 @@ fn incompatible(columns: &[StagingColumn], piece: &Piece, read: &Read, name: &st
         Code::Stopped,
         format!("column \"{name}\" of file {file} is {new} and was {old}: the staging column can't hold that"),
     )
-    .detail(format!("The file's columns are {}; those of the table are {}.", of_file.join(", "), of_table.join(", ")))
+    .detail(format!("The file's columns are {}; those of the table are {}.", of_file.join(", "), evolve::of_table(columns)))
     .hint("Alter the staging column, or mend the source, then millrace.resume; millrace.accept_chunk lets values be judged one by one.")
 }
 
@@ -310,28 +225,4 @@ fn widen(pipeline: &Pipeline, wider: &Wider) -> Result<()> {
         ))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_needs_the_smallest_type_that_holds_it() {
-        let most = i128::from(i32::MAX);
-        for (text, type_no) in [
-            ("2147483647", None),
-            ("2147483648", Some(2)),
-            ("-2147483649", Some(2)),
-            ("9223372036854775808", Some(3)),
-            ("1.5", Some(3)),
-            ("abc", None),
-            ("1e3", None),
-            ("", None),
-            (".", None),
-        ] {
-            assert_eq!(needed(text, most), type_no, "{text}");
-        }
-        assert_eq!(needed("32768", i128::from(i16::MAX)), Some(1));
-    }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::catalog::{events, held_back, pipelines};
+use crate::catalog::{events, pipelines};
 use crate::format::Format;
 use crate::lake::delta::{Prepared, Table};
 use crate::lake::store::Credentials;
@@ -28,9 +28,7 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{
-    access, backfill, delta, evolve, files, identity, land, retain, scope, throttle, transform, upkeep,
-};
+use crate::pipeline::{access, backfill, delta, evolve, files, identity, retain, scope, throttle, transform};
 
 mod back;
 mod history;
@@ -445,17 +443,6 @@ impl Runner {
                 None => Err(e),
             },
         }
-    }
-
-    fn keep_raw(&mut self, pipeline: &Pipeline) -> Result<()> {
-        let (Some(location), Some(table)) = (&pipeline.raw, &mut self.raw) else { return Ok(()) };
-        let every = u64::from(pipeline.options.checkpoint_every);
-        if !table.is_upkeep_due(every) {
-            return Ok(());
-        }
-        let waits = transaction::run(self.mode, || scope::catalog(|| held_back::any(pipeline.id)))?;
-        let least = if waits { upkeep::FOR_EVER } else { upkeep::LEAST };
-        self.publisher.upkeep.consider(land::LAYER, location, &self.shown[1], (every, least), table)
     }
 
     fn set_aside(&mut self, pipeline: &Pipeline, parts: &[Part], error: Error) -> Result<Tick> {

@@ -10,10 +10,10 @@ use pgrx::pg_sys::Oid;
 
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
-use crate::pg::settings::Scope;
-use crate::pg::spi;
+use crate::pg::settings::{self, Scope};
 use crate::pg::unchanged::{self, Kept};
 use crate::pg::user::Acting;
+use crate::pg::{gucs, spi};
 
 fn extension_owner() -> Result<Oid> {
     thread_local! {
@@ -47,4 +47,13 @@ pub fn owner<R>(pipeline: &Pipeline, f: impl FnOnce() -> Result<R>) -> Result<R>
     let _settings = Scope::pin(&pipeline.settings)?;
     let _acting = Acting::r#as(Oid::from(pipeline.owner), true);
     f()
+}
+
+/// For one statement over a chunk's rows, until what it gives is dropped: a part of the memory that rows on their way may take (one sort,
+/// and a hash table or two), and no compiling, which such statements never make up for.
+pub fn for_rows_on_their_way() -> Result<Scope> {
+    let scope = Scope::nested();
+    settings::set_local("work_mem", &format!("{}kB", (gucs::work_mem_bytes() / 1024 / 8).max(4_096)))?;
+    settings::set_local("jit", "off")?;
+    Ok(scope)
 }

@@ -16,9 +16,8 @@ use crate::model::transform::Transform;
 use crate::model::{Code, Error, Result};
 use crate::pg::copy::{self, Filter, Violation};
 use crate::pg::relation::{self, Relation};
-use crate::pg::settings::{self, Scope};
 use crate::pg::transform as parser;
-use crate::pg::{gucs, interrupts, spi, subtransaction};
+use crate::pg::{interrupts, spi, subtransaction};
 use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::{judge, scope};
 
@@ -83,9 +82,7 @@ impl<'a> Stage<'a> {
 
     /// Makes the rows of these records, which are in the table of records, ascending.
     pub fn load(&self, mut records: Vec<i64>) -> Result<Outcome> {
-        let _settings = Scope::nested();
-        settings::set_local("work_mem", &format!("{}kB", (gucs::work_mem_bytes() / 1024 / 8).max(4_096)))?;
-        settings::set_local("jit", "off")?;
+        let _settings = scope::for_rows_on_their_way()?;
         let mut outcome = Outcome::default();
         loop {
             let mut attempt = Attempt::default();

@@ -25,6 +25,9 @@ pub const LEAST: Duration = Duration::from_secs(3_600);
 /// The same while records wait in the raw layer: nothing of it goes.
 pub const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// Files that no version names are left by processes that died: looked for when a process has begun, and then once in so long.
+const SWEEP_EVERY: Duration = Duration::from_secs(86_400);
+
 /// A table that is due.
 struct Due {
     layer: String,
@@ -32,6 +35,7 @@ struct Due {
     credentials: Credentials,
     every: u64,
     least: Duration,
+    sweeps: bool,
 }
 
 #[derive(Default)]
@@ -41,6 +45,7 @@ pub struct Upkeep {
     /// Checkpoints that were written, by location.
     checkpoints: HashMap<String, u64>,
     failed: HashMap<String, Instant>,
+    swept: HashMap<String, Instant>,
 }
 
 impl Upkeep {
@@ -63,7 +68,8 @@ impl Upkeep {
             return Ok(());
         }
         let (layer, location) = (layer.to_owned(), location.to_owned());
-        self.waiting.push_back(Due { layer, location, credentials: credentials.clone(), every, least });
+        let sweeps = self.swept.get(&location).is_none_or(|at| at.elapsed() > SWEEP_EVERY);
+        self.waiting.push_back(Due { layer, location, credentials: credentials.clone(), every, least, sweeps });
         self.begin()
     }
 
@@ -73,12 +79,14 @@ impl Upkeep {
         }
         let Some(due) = self.waiting.pop_front() else { return Ok(()) };
         let (place, credentials) = (Location::parse(&due.location)?, due.credentials.clone());
-        let (every, least) = (due.every, due.least);
+        let (every, least, sweeps) = (due.every, due.least, due.sweeps);
         let task = runtime::start(async move {
-            match Table::open(&place, &credentials).await? {
-                Some(mut table) => table.upkeep(every, least).await,
-                None => Ok(Kept::default()),
+            let Some(mut table) = Table::open(&place, &credentials).await? else { return Ok(Kept::default()) };
+            let mut kept = table.upkeep(every, least).await?;
+            if sweeps {
+                kept.data_files_removed += table.remove_orphans(least).await?;
             }
+            Ok(kept)
         })?;
         self.running = Some((due, task));
         Ok(())
@@ -100,6 +108,9 @@ impl Upkeep {
             match ended {
                 Ok(kept) => {
                     self.failed.remove(&due.location);
+                    if due.sweeps {
+                        self.swept.insert(due.location.clone(), Instant::now());
+                    }
                     self.checkpoints.insert(due.location, kept.checkpoint);
                 }
                 Err(e) if e.code.is_cancel() => return Err(e),

@@ -6,6 +6,7 @@
 //! commit itself leaves open whether it is there: refresh and compare [`Table::txn_version`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::data::{self, Written};
 use super::log::{Entry, Lines, MetaData, entry_name, parse_entry};
+use super::orphans::LONGEST_WAIT;
 use super::schema::Columns;
 use super::{Table, features};
 use crate::model::{Code, Error, Result};
@@ -50,6 +52,7 @@ pub struct Prepared {
     metadata: Option<MetaData>,
     written: Written,
     columns: Arc<Columns>,
+    at: Instant,
 }
 
 impl Table {
@@ -65,12 +68,15 @@ impl Table {
         let wider = self.widened(batches.iter().map(RecordBatch::schema_ref))?;
         let rows = stream::iter(batches.into_iter().map(Ok)).boxed();
         let (metadata, written) = self.write_data(wider, rows).await?;
-        Ok(Prepared { metadata, written, columns: self.columns.clone() })
+        Ok(Prepared { metadata, written, columns: self.columns.clone(), at: Instant::now() })
     }
 
     /// Commits what [`Table::prepare`] wrote.
     pub async fn append_prepared(&mut self, prepared: Prepared, commit: Commit<'_>) -> Result<u64> {
         let ready = match self.check_writable(&commit).await {
+            Ok(()) if prepared.at.elapsed() > LONGEST_WAIT => {
+                Err(self.conflict("the files were written too long ago", &commit))
+            }
             Ok(()) if *prepared.columns != *self.columns => {
                 Err(self.conflict("the table's schema was changed meanwhile", &commit))
             }

@@ -35,6 +35,18 @@ pub(super) const OPEN_PARTITIONS: usize = 32;
 /// Rows between two looks at the size of the file.
 const SLICE: usize = 8 * 1024;
 
+/// Who wrote a file, as its footer says; a version follows.
+const WRITER: &str = "pg_millrace ";
+
+/// True for names as our files have them; those of other writers may be such, too.
+pub(super) fn is_own_name(name: &str) -> bool {
+    name.starts_with("part-") && name.ends_with(".parquet")
+}
+
+pub(super) fn is_own_writer(created_by: &str) -> bool {
+    created_by.starts_with(WRITER)
+}
+
 /// What was written.
 pub(super) struct Written {
     pub adds: Vec<Add>,
@@ -102,6 +114,6 @@ fn properties() -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_created_by(concat!("pg_millrace ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(format!("{WRITER}{}", env!("CARGO_PKG_VERSION")))
         .build()
 }

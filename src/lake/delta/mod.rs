@@ -17,6 +17,7 @@ mod follow;
 mod foreign_tests;
 mod log;
 mod mapping;
+mod orphans;
 mod partitions;
 mod rows;
 mod schema;

@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// How long the log and removed files are kept where the table does not say.
 const LOG_RETENTION: Duration = DAY.saturating_mul(30);
-const FILE_RETENTION: Duration = DAY.saturating_mul(7);
+pub(super) const FILE_RETENTION: Duration = DAY.saturating_mul(7);
 
 /// What was done.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Table {
             done => done?,
         };
         drop(live);
-        let removed = self.removed_files().await?;
+        let (_, removed) = self.named_files().await?;
         kept.data_files_removed = self.delete_expired(&removed, least).await?;
         self.write_checkpoint().await?;
         // The checkpoint no longer names what had expired when it was written.
@@ -73,9 +73,9 @@ impl Table {
         Ok(kept)
     }
 
-    /// Files that are no longer part of the table, by when they were removed.
-    async fn removed_files(&self) -> Result<BTreeSet<(i64, String)>> {
-        let failed = |e: DeltaTableError| delta_error(&e, "read removed files of the Delta table", &self.dir.place());
+    /// The files of the table, and those that are no longer part of it, by when they were removed.
+    pub(super) async fn named_files(&self) -> Result<(HashSet<String>, BTreeSet<(i64, String)>)> {
+        let failed = |e: DeltaTableError| delta_error(&e, "read the files of the Delta table", &self.dir.place());
         let _permit = KERNEL.acquire().await;
         let state = DeltaTableState::try_new(self.log_store.as_ref(), Some(self.version)).await.map_err(failed)?;
         // One that came back is none.
@@ -90,7 +90,7 @@ impl Table {
                 removed.insert((at, path));
             }
         }
-        Ok(removed)
+        Ok((live, removed))
     }
 
     /// Deletes files that were removed longer ago than the table keeps them.
@@ -142,7 +142,7 @@ impl Table {
         self.dir.modified(&entry_name(there)).await
     }
 
-    async fn delete(&self, paths: Vec<Path>) -> Result<usize> {
+    pub(super) async fn delete(&self, paths: Vec<Path>) -> Result<usize> {
         let count = paths.len();
         let deleted = self.dir.root().delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
         deleted
@@ -156,7 +156,7 @@ impl Table {
     }
 
     /// A property such as `interval 30 days`.
-    fn retention(&self, property: &str, usual: Duration, least: Duration) -> Result<TimeDelta> {
+    pub(super) fn retention(&self, property: &str, usual: Duration, least: Duration) -> Result<TimeDelta> {
         let kept = match self.metadata.property(property) {
             None => Some(usual),
             Some(text) => {

@@ -257,6 +257,64 @@ fn a_commit_costs_the_same_however_many_there_were() {
     });
 }
 
+#[test]
+fn files_of_ours_that_no_version_names_go_once_they_are_old_and_nobody_elses() {
+    run(async {
+        let lake = Lake::new();
+        let mut table = lake.create(&["p"], json!({})).await;
+        table.append(vec![rows(0..9)], commit(1)).await.unwrap();
+        table.overwrite(schema(), stream::iter([Ok(rows(9..18))]).boxed(), commit(2)).await.unwrap();
+        let left = table.prepare(vec![rows(0..9)]).await.unwrap();
+        drop(left);
+        // What others are about to commit: of their own names, and of such as ours have.
+        let foreign = {
+            let mut bytes = Vec::new();
+            let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, schema(), None).unwrap();
+            writer.write(&rows(0..3)).unwrap();
+            writer.close().unwrap();
+            bytes
+        };
+        for name in ["t/part-00000-theirs.parquet", "t/theirs.parquet", "t/part-00000-torn.parquet"] {
+            let bytes = if name.contains("torn") { b"PAR1 and no more".to_vec() } else { foreign.clone() };
+            lake.store.put(&Path::from(name), bytes.into()).await.unwrap();
+        }
+        let before = content(&table).await;
+        assert_eq!(lake.data_files().await, 3 + 3 + 3 + 2);
+        assert_eq!(table.remove_orphans(Duration::ZERO).await.unwrap(), 0, "they are not a day old");
+        let mut removed = 0;
+        for _ in 0..2 {
+            removed += table.remove_orphans_before(chrono::Utc::now()).await.unwrap();
+        }
+        assert_eq!((removed, lake.data_files().await), (3, 3 + 3 + 2));
+        assert_eq!(content(&lake.open().await).await, before);
+        let first = Table::open_version(lake.dir(), Some(1)).await.unwrap().unwrap();
+        assert_eq!(first.count_rows().await.unwrap(), 9, "earlier versions are whole, too");
+    });
+}
+
+#[test]
+fn what_a_writer_had_begun_on_disk_when_it_died_goes_with_its_age() {
+    run(async {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = || Dir::at(&crate::lake::tests::location(temp.path()), &Default::default()).unwrap();
+        let mut table = Table::create_in(dir(), schema(), &[], "", false).await.unwrap();
+        table.append(vec![rows(0..9)], commit(1)).await.unwrap();
+        drop(table.prepare(vec![rows(0..9)]).await.unwrap());
+        let id = "0123456789abcdef0123456789abcdef";
+        let begun = [format!("_delta_log/.{:020}.json.{id}.tmp", 2), "part-00000-x-c000.zstd.parquet#1".to_owned()];
+        let others = [".hidden.tmp", "notes#1", "_delta_log/_last_checkpoint.tmp"].map(str::to_owned);
+        for name in begun.iter().chain(&others) {
+            std::fs::write(temp.path().join(name), "x").unwrap();
+        }
+        let remove = async |table: &mut Table, before| table.remove_orphans_before(before).await.unwrap();
+        assert_eq!(remove(&mut table, chrono::Utc::now() - chrono::TimeDelta::hours(1)).await, 0);
+        assert_eq!(remove(&mut table, chrono::Utc::now() + chrono::TimeDelta::seconds(1)).await, 3);
+        assert!(begun.iter().all(|name| !temp.path().join(name).exists()));
+        assert!(others.iter().all(|name| temp.path().join(name).exists()));
+        assert_eq!(Table::open_in(dir()).await.unwrap().unwrap().count_rows().await.unwrap(), 9);
+    });
+}
+
 /// By hand: `MILLRACE_COMMITS=10000 cargo test --release --no-default-features --lib many_commits -- --nocapture` tells what each
 /// thousand of commits to a table on disk took.
 #[test]

@@ -48,92 +48,87 @@ struct Origin {
     aggregate: Option<Aggregate>,
 }
 
+/// What is due of a layer, and where it is.
+struct Reader<'a> {
+    pipeline: &'a Pipeline,
+    pending: &'a Pending,
+    publishing: &'a Publishing,
+    /// The chunk that the table is at.
+    reached: i64,
+    origin: Origin,
+}
+
 /// Reads what is due, of one snapshot; `reached` is the chunk that the table is at.
 pub fn read(pipeline: &Pipeline, pending: &Pending, publishing: &Publishing, reached: i64) -> Result<Found> {
     let origin = origin(pipeline, &pending.layer, publishing.mode)?;
+    let after = reached.max(pending.first - 1);
+    let aggregate = origin.aggregate.clone();
+    let mut found = Found { rows: None, after, last: pending.last, counts: vec![], aggregate };
+    let reader = Reader { pipeline, pending, publishing, reached, origin };
     match publishing.mode {
-        PublishMode::Append => changes(pipeline, pending, publishing, reached, origin),
-        PublishMode::Overwrite => state(pipeline, pending, publishing, reached, origin),
-    }
+        PublishMode::Append => reader.changes(&mut found),
+        PublishMode::Overwrite => reader.state(&mut found),
+    }?;
+    Ok(found)
 }
 
-/// The rows that the chunks have brought.
-fn changes(
-    pipeline: &Pipeline,
-    pending: &Pending,
-    publishing: &Publishing,
-    reached: i64,
-    origin: Origin,
-) -> Result<Found> {
-    let after = reached.max(pending.first - 1);
-    let mut found =
-        Found { rows: None, after, last: pending.last, counts: vec![], aggregate: origin.aggregate.clone() };
-    if reached >= pending.first {
-        // Committed before, by a process that died before it could note it: what it held is still here to be counted.
-        found.counts = scope::owner(pipeline, || count_rows(&origin.relation, pending.first, pending.last))?;
-    }
-    if reached < pending.last {
-        let range = format!("WHERE _chunk_no > {after} AND _chunk_no <= {}", pending.last);
-        let (rows, counts) = select(pipeline, &origin, &range, publishing, true)?;
-        if found.counts.is_empty() {
-            found.counts = counts;
+impl Reader<'_> {
+    /// The rows that the chunks have brought.
+    fn changes(&self, found: &mut Found) -> Result<()> {
+        let (first, last) = (self.pending.first, self.pending.last);
+        if self.reached >= first {
+            // Committed before, by a process that died before it could note it: what it held is still here to be counted.
+            found.counts = scope::owner(self.pipeline, || count_rows(&self.origin.relation, first, last))?;
         }
-        found.rows = Some(rows).filter(|rows| rows.rows() > 0);
-    }
-    Ok(found)
-}
-
-/// The state behind the last chunk that there is: the head of the same snapshot.
-fn state(
-    pipeline: &Pipeline,
-    pending: &Pending,
-    publishing: &Publishing,
-    reached: i64,
-    origin: Origin,
-) -> Result<Found> {
-    let head = scope::catalog(|| pipelines::position(pipeline.id))?.map_or(pending.last, |position| position.head);
-    let after = reached.max(pending.first - 1);
-    let mut found = Found { rows: None, after, last: head, counts: vec![], aggregate: origin.aggregate.clone() };
-    if reached >= head {
-        return Ok(Found { last: reached, ..found });
-    }
-    if pending.rows == 0 && pending.last == head && reached > 0 {
-        // The state is as it was.
-        return Ok(found);
-    }
-    let (rows, _) = select(pipeline, &origin, "", publishing, false)?;
-    found.counts = vec![(head, rows.rows() as i64)];
-    found.rows = Some(rows);
-    Ok(found)
-}
-
-/// Rows of a relation, and how many are of each chunk.
-fn select(
-    pipeline: &Pipeline,
-    origin: &Origin,
-    range: &str,
-    publishing: &Publishing,
-    counted: bool,
-) -> Result<(Waiting, Vec<(i64, i64)>)> {
-    let names: Vec<String> = origin.columns.iter().map(|c| spi::ident(&c.0)).collect();
-    // Those of one partition come together, so that they make one file.
-    let order = match publishing.partition_by.as_slice() {
-        [] => String::new(),
-        by => format!("ORDER BY {}", by.iter().map(|name| spi::ident(name)).collect::<Vec<_>>().join(", ")),
-    };
-    let sql = format!("SELECT {} FROM {} {range} {order}", names.join(", "), origin.relation);
-    let columns = Columns::new(&origin.columns);
-    let mut rows = Waiting::new(columns.schema(), gucs::work_mem_bytes() / 4, Path::new(TEMPORARY));
-    let mut counts = BTreeMap::new();
-    scope::owner(pipeline, || {
-        rows::each(&sql, &columns, |batch| {
-            if counted {
-                count_by_chunk(&batch, &mut counts)?;
+        if self.reached < last {
+            let range = format!("WHERE _chunk_no > {} AND _chunk_no <= {last}", found.after);
+            let (rows, counts) = self.select(&range, true)?;
+            if found.counts.is_empty() {
+                found.counts = counts;
             }
-            rows.push(batch)
-        })
-    })?;
-    Ok((rows, counts.into_iter().collect()))
+            found.rows = Some(rows).filter(|rows| rows.rows() > 0);
+        }
+        Ok(())
+    }
+
+    /// The state behind the last chunk that there is: the head of the same snapshot.
+    fn state(&self, found: &mut Found) -> Result<()> {
+        let position = scope::catalog(|| pipelines::position(self.pipeline.id))?;
+        let head = position.map_or(self.pending.last, |position| position.head);
+        found.last = head.max(self.reached);
+        let is_as_it_was = self.pending.rows == 0 && self.pending.last == head && self.reached > 0;
+        if self.reached >= head || is_as_it_was {
+            return Ok(());
+        }
+        let (rows, _) = self.select("", false)?;
+        found.counts = vec![(head, rows.rows() as i64)];
+        found.rows = Some(rows);
+        Ok(())
+    }
+
+    /// The rows, and how many are of each chunk where they are counted.
+    fn select(&self, range: &str, counted: bool) -> Result<(Waiting, Vec<(i64, i64)>)> {
+        let columns = &self.origin.columns;
+        let names: Vec<String> = columns.iter().map(|c| spi::ident(&c.0)).collect();
+        // Those of one partition come together, so that they make one file.
+        let order = match self.publishing.partition_by.as_slice() {
+            [] => String::new(),
+            by => format!("ORDER BY {}", by.iter().map(|name| spi::ident(name)).collect::<Vec<_>>().join(", ")),
+        };
+        let sql = format!("SELECT {} FROM {} {range} {order}", names.join(", "), self.origin.relation);
+        let columns = Columns::new(columns);
+        let mut rows = Waiting::new(columns.schema(), gucs::work_mem_bytes() / 4, Path::new(TEMPORARY));
+        let mut counts = BTreeMap::new();
+        scope::owner(self.pipeline, || {
+            rows::each(&sql, &columns, |batch| {
+                if counted {
+                    count_by_chunk(&batch, &mut counts)?;
+                }
+                rows.push(batch)
+            })
+        })?;
+        Ok((rows, counts.into_iter().collect()))
+    }
 }
 
 fn origin(pipeline: &Pipeline, layer: &str, mode: PublishMode) -> Result<Origin> {

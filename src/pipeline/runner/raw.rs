@@ -3,6 +3,8 @@
 //! Promise: what is known of it is looked up anew before anything is landed or loaded back.
 
 use super::*;
+use crate::catalog::held_back;
+use crate::pipeline::{land, upkeep};
 
 impl Runner {
     /// Makes what was read a commit of the raw layer; gives its version and number.
@@ -45,6 +47,18 @@ impl Runner {
         })?;
         self.raw = Some(table);
         Ok(())
+    }
+
+    /// Sees to its upkeep; nothing of it goes while records wait in it.
+    fn keep_raw(&mut self, pipeline: &Pipeline) -> Result<()> {
+        let (Some(location), Some(table)) = (&pipeline.raw, &mut self.raw) else { return Ok(()) };
+        let every = u64::from(pipeline.options.checkpoint_every);
+        if !table.is_upkeep_due(every) {
+            return Ok(());
+        }
+        let waits = transaction::run(self.mode, || scope::catalog(|| held_back::any(pipeline.id)))?;
+        let least = if waits { upkeep::FOR_EVER } else { upkeep::LEAST };
+        self.publisher.upkeep.consider(land::LAYER, location, &self.shown[1], (every, least), table)
     }
 
     /// The first version of it that is not loaded.
