@@ -1,13 +1,12 @@
 //! Aggregates are counted while rows go into their table; whatever stands in the way of that changes nothing of what they show.
 
 use crate::retail::assert_verified;
-use crate::server::{Preload, Server, land, url};
+use crate::server::Preload;
+use crate::site::{Place, Site, land, url};
 use crate::sql::Session;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-fn orders(name: &str) -> (Arc<Server>, Session, PathBuf) {
-    let server = Server::shared(Preload::No);
+fn orders(name: &str) -> (Site, Session, Place) {
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(name);
     let landing = server.create_dir(&format!("{name}_landing"));
     session.execute(&format!(
@@ -21,7 +20,7 @@ fn orders(name: &str) -> (Arc<Server>, Session, PathBuf) {
     (server, session, landing)
 }
 
-fn load(session: &mut Session, landing: &Path, file: &str, lines: &str) {
+fn load(session: &mut Session, landing: &Place, file: &str, lines: &str) {
     land(landing, file, format!("g,who,n,x\n{lines}").as_bytes());
     session.execute("CALL millrace.run('p')");
     assert_verified(session, "p");

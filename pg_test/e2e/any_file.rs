@@ -3,7 +3,8 @@
 //! `MILLRACE_SEED` repeats a run (it is printed), `MILLRACE_FILES` makes it longer.
 
 use crate::retail;
-use crate::server::{Preload, Server, land, note, url};
+use crate::server::{Preload, note};
+use crate::site::{Site, land, url};
 use crate::sql::Session;
 
 /// A small generator of numbers: the same seed gives the same files.
@@ -162,7 +163,7 @@ fn every_record_of_any_file_is_loaded_rejected_or_dropped_and_loads_once_its_col
     let seed = number("MILLRACE_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 16 | 7);
     let rounds = number("MILLRACE_FILES").unwrap_or(24) / 8;
     note(&format!("any_file: MILLRACE_SEED={seed}"));
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("any_file");
     session.execute("CREATE SCHEMA staging");
     let mut dice = Dice(seed);
@@ -175,7 +176,11 @@ fn every_record_of_any_file_is_loaded_rejected_or_dropped_and_loads_once_its_col
             .map(|name| format!("{name} {}{}", dice.of(&TYPES), if dice.below(6) == 0 { " NOT NULL" } else { "" }))
             .collect();
         let rescue = dice.below(3) == 0;
-        let options = if rescue { r#"{"on_new_column": "rescue", "max_files_per_chunk": 3}"# } else { "{}" };
+        let options = if rescue {
+            r#"{"settle": 0, "on_new_column": "rescue", "max_files_per_chunk": 3}"#
+        } else {
+            r#"{"settle": 0}"#
+        };
         session.execute(&format!(
             "SELECT millrace.create_pipeline('{pipeline}', source => '{}/*.csv', columns => '{}', staging => 'staging.{pipeline}',
                 every => NULL, options => '{options}');
@@ -215,7 +220,7 @@ fn every_record_of_any_file_is_loaded_rejected_or_dropped_and_loads_once_its_col
 
 #[test]
 fn reasons_are_those_that_postgres_itself_gives() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("any_reasons");
     session.execute(
         "CREATE SCHEMA staging;
@@ -249,7 +254,7 @@ fn reasons_are_those_that_postgres_itself_gives() {
         let lines: String = values.map(|v| format!("\"{}\"\n", v.replace('"', "\"\""))).collect();
         land(&landing, "1.csv", format!("c\n{lines}").as_bytes());
         session.execute(&format!(
-            "SELECT millrace.create_pipeline('r{i}', source => '{}/*.csv', columns => 'c {type_name}', staging => 'staging.r{i}', every => NULL)",
+            "SELECT millrace.create_pipeline('r{i}', source => '{}/*.csv', columns => 'c {type_name}', staging => 'staging.r{i}', every => NULL, options => '{{\"settle\": 0}}')",
             url(&landing)
         ));
         session.execute(&format!("CALL millrace.run('r{i}')"));

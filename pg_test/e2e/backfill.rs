@@ -1,9 +1,9 @@
 //! Aggregates that come late are filled beside live loading, and show the right thing from the moment that they are there.
 
 use crate::retail::{assert_verified, assert_view_is_recompute};
-use crate::server::{Preload, Server, land, signal, url, wait_until};
+use crate::server::{Preload, signal, wait_until};
+use crate::site::{Place, Site, land, url};
 use crate::sql::{Session, quote};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -18,8 +18,8 @@ const QUERIES: [(&str, &str); 3] = [
 ];
 
 struct Late {
-    server: Server,
-    landing: PathBuf,
+    server: Site,
+    landing: Place,
     landed: i64,
 }
 
@@ -43,7 +43,7 @@ fn lines(file: i64) -> String {
     std::iter::once("g,who,n,x\n".to_owned()).chain((0..300).map(line)).collect()
 }
 
-fn pipeline(session: &mut Session, landing: &Path) {
+fn pipeline(session: &mut Session, landing: &Place) {
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'g text, who text, n int, x numeric', staging => 'staging.p',
@@ -54,7 +54,7 @@ fn pipeline(session: &mut Session, landing: &Path) {
 
 #[test]
 fn an_aggregate_that_comes_late_is_filled_in_steps_while_rows_are_loaded_and_workers_die() {
-    let server = Server::start_new(Preload::Yes);
+    let server = Site::alone(module_path!(), Preload::Yes);
     let mut session = server.create_database("late");
     session.execute("ALTER SYSTEM SET millrace.backfill_rows = 300");
     session.execute("SELECT pg_reload_conf()");

@@ -1,24 +1,16 @@
 //! The same flow without a background worker: `CALL millrace.run()` on a server that preloads nothing.
 
-use crate::lake::{Storage, on_each_storage};
-use crate::server::{Preload, Server, land, note, url};
+use crate::lake::on_each_storage;
+use crate::server::{Preload, Server, note};
+use crate::site::{Site, land, url};
 use crate::{copier, retail};
 
-#[test]
-fn run_loads_everything_available_on_a_server_without_preload() {
-    by_run(Storage::Disk, "by_run");
-}
-
-#[test]
-fn run_loads_everything_available_on_azurite() {
-    by_run(Storage::Azurite, "by_run_azurite");
-}
-
-fn by_run(storage: Storage, name: &str) {
+on_each_storage! {
+fn run_loads_everything_available_on_a_server_without_preload(storage, cell) {
     let Some(files) = retail::files() else { return note("run: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database(name);
-    let places = retail::Places::on(storage, &server, &mut session, name);
+    let mut session = server.create_database(cell);
+    let places = retail::Places::on(storage, &server, &mut session, cell);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "NULL");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -35,7 +27,6 @@ fn by_run(storage: Storage, name: &str) {
     retail::assert_verified(&mut session, "invoices");
 }
 
-on_each_storage! {
 fn rows_that_do_not_cast_are_rejected_with_their_raw_line_and_the_rest_is_loaded(storage, cell) {
     let Some(files) = retail::files() else { return note("rejects: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
@@ -60,21 +51,19 @@ fn rows_that_do_not_cast_are_rejected_with_their_raw_line_and_the_rest_is_loaded
     retail::assert_dense(&mut session);
     retail::assert_verified(&mut session, "invoices");
 }
-}
 
-#[test]
-fn a_malformed_line_goes_to_the_rejects_and_the_lines_around_it_are_loaded() {
-    let server = Server::shared(Preload::No);
+fn a_malformed_line_goes_to_the_rejects_and_the_lines_around_it_are_loaded(storage, cell) {
+    let server = Site::on(storage, Server::shared(Preload::No));
     for raw in [false, true] {
-        let name = if raw { "malformed_raw" } else { "malformed" };
-        let mut session = server.create_database(name);
+        let name = format!("{cell}_{raw}");
+        let mut session = server.create_database(&name);
         let landing = server.create_dir(&format!("{name}_landing"));
         let lake = server.create_dir(&format!("{name}_lake"));
         let raw = if raw { format!("'{}'", url(&lake.join("raw"))) } else { "NULL".into() };
         session.execute(&format!(
             "CREATE SCHEMA staging;
              SELECT millrace.create_pipeline('orders', source => '{}/*.csv', columns => 'id int NOT NULL, amount numeric(8,2), note text',
-                    staging => 'staging.orders', raw => {raw}, every => NULL)",
+                    staging => 'staging.orders', raw => {raw}, every => NULL, options => '{{\"settle\": 0}}')",
             url(&landing)
         ));
         let content = "id,amount,note\n1,1.50,good\n2,abc,no number\n3,2.00\n4,2.00,x,extra\n,3.00,no id\n5,\"4,5\n6,7.25,\"say \"\"hi\"\"\"\n";
@@ -97,15 +86,14 @@ fn a_malformed_line_goes_to_the_rejects_and_the_lines_around_it_are_loaded() {
     }
 }
 
-#[test]
-fn run_commits_chunk_by_chunk_and_refuses_a_transaction_block() {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database("run_commits");
-    let landing = server.create_dir("run_commits_landing");
+fn run_commits_chunk_by_chunk_and_refuses_a_transaction_block(storage, cell) {
+    let server = Site::on(storage, Server::shared(Preload::No));
+    let mut session = server.create_database(cell);
+    let landing = server.create_dir(&format!("{cell}_landing"));
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('t', source => '{}/*.csv', columns => 'id int', staging => 'staging.t', every => NULL,
-                options => '{{\"max_files_per_chunk\": 2}}')",
+                options => '{{\"settle\": 0, \"max_files_per_chunk\": 2}}')",
         url(&landing)
     ));
     for i in 0..7 {
@@ -122,15 +110,14 @@ fn run_commits_chunk_by_chunk_and_refuses_a_transaction_block() {
     assert_eq!(session.number("SELECT count(DISTINCT xmin::text) FROM staging.t"), 4);
 }
 
-#[test]
-fn a_chunk_that_fails_does_not_hold_back_the_publication_of_those_before_it() {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database("publish_before_failure");
-    let (landing, lake) = (server.create_dir("publish_failure_landing"), server.create_dir("publish_failure_lake"));
+fn a_chunk_that_fails_does_not_hold_back_the_publication_of_those_before_it(storage, cell) {
+    let server = Site::on(storage, Server::shared(Preload::No));
+    let mut session = server.create_database(cell);
+    let [landing, lake] = ["landing", "lake"].map(|place| server.create_dir(&format!("{cell}_{place}")));
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', '{}/*.csv', columns => 'id int', staging => 'staging.p', semi_processed => '{}/clean', every => NULL,
-             options => '{{\"max_files_per_chunk\": 1}}');
+             options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}');
          SELECT millrace.add_expectation('p', 'positive', 'id > 0', on_violation => 'fail')",
         url(&landing),
         url(&lake)
@@ -141,4 +128,5 @@ fn a_chunk_that_fails_does_not_hold_back_the_publication_of_those_before_it() {
     assert!(session.try_execute("CALL millrace.run('p')").is_err(), "the last file stops the pipeline");
     let published = "SELECT chunk_no, state FROM millrace.publications WHERE pipeline = 'p' ORDER BY chunk_no";
     assert_eq!(session.lines(published), ["1|done", "2|done", "3|done"]);
+}
 }

@@ -1,11 +1,13 @@
 //! Nothing is lost when things die: kill -9 of the pipeline's worker, of random processes, of the whole server, while
 //! invoices land and a consumer copies them. The seed is printed; `CHAOS_SEED` repeats the choice of victims.
 
-use crate::lake::Storage;
-use crate::server::{Preload, Server, note, signal, url, wait_until};
+use crate::lake::{Storage, on_each_storage};
+use crate::server::{Preload, Server, note, signal, wait_until};
+use crate::site::{Site, url};
 use crate::{copier, retail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -20,17 +22,9 @@ enum Victim {
     ServerKill,
 }
 
-#[test]
-fn thirty_random_kills_lose_nothing_and_double_nothing() {
-    kill_at_random(Storage::Disk, 30);
-}
-
-#[test]
-fn random_kills_on_azurite_lose_nothing_and_double_nothing() {
-    kill_at_random(Storage::Azurite, 10);
-}
-
-fn kill_at_random(storage: Storage, kills: usize) {
+on_each_storage! {
+fn random_kills_lose_nothing_and_double_nothing(storage, _cell) {
+    let kills = if storage == Storage::Disk { 30 } else { 10 };
     let Some(files) = retail::files() else { return note("chaos: skipped, the shared data is not here") };
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand_seed);
     note(&format!("chaos: CHAOS_SEED={seed}"));
@@ -83,10 +77,9 @@ fn kill_at_random(storage: Storage, kills: usize) {
     retail::assert_verified(&mut session, "invoices");
 }
 
-#[test]
-fn kills_in_the_middle_of_a_version_of_a_delta_table_lose_nothing_and_double_nothing() {
+fn kills_in_the_middle_of_a_version_of_a_delta_table_lose_nothing_and_double_nothing(storage, _cell) {
     const ROWS: i64 = 40_000;
-    let server = Server::start_new(Preload::Yes);
+    let server = Site::on(storage, Arc::new(Server::start_new(Preload::Yes)));
     let mut session = server.create_database("chaos");
     let (landing, lake) = (server.create_dir("delta_kills_landing"), server.create_dir("delta_kills_lake"));
     let columns = "transaction_id text, step int, merchant text, amount numeric(12,2)";
@@ -129,11 +122,12 @@ fn kills_in_the_middle_of_a_version_of_a_delta_table_lose_nothing_and_double_not
     );
     retail::assert_verified(&mut session, "second");
 }
+}
 
 /// Kills one; false if the victim was not there to be killed.
 fn strike(server: &Server, victim: Victim) -> bool {
     let process = |query: &str| {
-        let pid = server.try_session("chaos").ok().and_then(|mut session| session.try_value(query).ok());
+        let pid = server.try_session("postgres").ok().and_then(|mut session| session.try_value(query).ok());
         let Some(pid) = pid.and_then(|pid| pid.parse().ok()) else { return false };
         signal("KILL", pid);
         // The postmaster needs a moment to notice; a session opened before that would be a false "it is back".

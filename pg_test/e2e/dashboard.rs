@@ -2,7 +2,8 @@
 //! deadlock. `DASHBOARD_SECONDS` (5) says for how long, `DASHBOARD_READERS` (50) how many.
 
 use crate::retail::assert_verified;
-use crate::server::{Preload, Server, land, note, url, wait_until};
+use crate::server::{Preload, note, wait_until};
+use crate::site::{Site, land, url};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const JOINED: &str = "SELECT merchant, s.n AS sales, s.total, s.customers, r.n A
 #[test]
 fn many_readers_of_joined_aggregates_wait_for_nobody() {
     let (seconds, readers) = (number("DASHBOARD_SECONDS", 5), number("DASHBOARD_READERS", 50));
-    let server = Server::start_new(Preload::Yes);
+    let server = Site::alone(module_path!(), Preload::Yes);
     let mut session = server.create_database("dashboard");
     session.execute("ALTER SYSTEM SET deadlock_timeout = '200ms'");
     session.execute("SELECT pg_reload_conf()");

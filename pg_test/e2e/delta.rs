@@ -130,7 +130,7 @@ fn every_table_of_the_delta_project_is_loaded_with_its_types(storage, cell) {
 }
 
 fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it(storage, cell) {
-    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let python = python();
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);
     let lake = Lake::new(storage, &server, &mut session, cell);
@@ -169,7 +169,7 @@ fn a_table_that_others_append_to_is_followed_and_what_they_change_stops_it(stora
 }
 
 fn what_is_gone_before_it_was_read_stops_the_pipeline_and_resnapshot_is_the_way_on(storage, cell) {
-    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let python = python();
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);
     let lake = Lake::new(storage, &server, &mut session, cell);
@@ -269,7 +269,7 @@ fn a_feed_and_deletion_vectors_are_followed_version_by_version(storage, cell) {
 }
 
 fn staging_equals_a_table_that_others_change_after_each_of_their_commits(storage, cell) {
-    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let python = python();
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);
     let lake = Lake::new(storage, &server, &mut session, cell);
@@ -320,7 +320,7 @@ fn staging_equals_a_table_that_others_change_after_each_of_their_commits(storage
 }
 
 fn a_keyed_pipeline_that_begins_anew_loses_what_is_no_longer_there(storage, cell) {
-    let Some(python) = python() else { return note("delta: skipped, no Python with deltalake and pyarrow") };
+    let python = python();
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);
     let lake = Lake::new(storage, &server, &mut session, cell);

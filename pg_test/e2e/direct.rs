@@ -1,7 +1,8 @@
 //! The two ways into a staging table, straight and by COPY: the same rows, byte for byte, and the same rejects.
 
 use crate::retail;
-use crate::server::{Preload, Server, land, url};
+use crate::server::Preload;
+use crate::site::{Site, land, url};
 use crate::sql::{Session, quote};
 
 /// A column's name and type, and values for it: some that are stored in other ways than the rest, some that fit nowhere.
@@ -87,7 +88,7 @@ fn lines() -> String {
 fn load(session: &mut Session, pipeline: &str, landing: &str, direct: &str) {
     let columns: Vec<String> = COLUMNS.iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
     session.execute(&format!(
-        "SELECT millrace.create_pipeline('{pipeline}', source => '{landing}', columns => {}, staging => 'staging.{pipeline}', every => NULL);
+        "SELECT millrace.create_pipeline('{pipeline}', source => '{landing}', columns => {}, staging => 'staging.{pipeline}', every => NULL, options => '{{\"settle\": 0}}');
          SET millrace.direct_load = {direct}",
         quote(&columns.join(", "))
     ));
@@ -97,7 +98,7 @@ fn load(session: &mut Session, pipeline: &str, landing: &str, direct: &str) {
 
 #[test]
 fn rows_that_go_straight_into_the_table_are_those_that_copy_would_store() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("direct_types");
     let landing = server.create_dir("direct_types_landing");
     session.execute(
@@ -121,7 +122,7 @@ fn rows_that_go_straight_into_the_table_are_those_that_copy_would_store() {
 
 #[test]
 fn constraints_indexes_and_expectations_hold_for_rows_that_go_straight_in() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("direct_rules");
     let landing = server.create_dir("direct_rules_landing");
     session.execute("CREATE SCHEMA staging");
@@ -132,7 +133,7 @@ fn constraints_indexes_and_expectations_hold_for_rows_that_go_straight_in() {
         session.execute(&format!(
             "CREATE TABLE staging.{pipeline} (_chunk_no bigint NOT NULL, _row_no bigint NOT NULL, id int PRIMARY KEY, amount int,
                  kind int NOT NULL CHECK (kind <> 3));
-             SELECT millrace.create_pipeline('{pipeline}', source => '{}/*.csv', staging => 'staging.{pipeline}', every => NULL);
+             SELECT millrace.create_pipeline('{pipeline}', source => '{}/*.csv', staging => 'staging.{pipeline}', every => NULL, options => '{{\"settle\": 0}}');
              SELECT millrace.add_expectation('{pipeline}', 'not negative', 'amount >= 0');
              SELECT millrace.add_expectation('{pipeline}', 'not zero', 'amount <> 0', on_violation => 'warn');
              SET millrace.direct_load = {direct}",
@@ -159,13 +160,13 @@ fn constraints_indexes_and_expectations_hold_for_rows_that_go_straight_in() {
 
 #[test]
 fn the_index_on_chunks_finds_every_row_of_a_chunk() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let landing = server.create_dir("direct_chunks");
     let mut session = server.create_database("direct_chunks");
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, filler text', staging => 'staging.p', every => NULL,
-             options => '{{\"max_files_per_chunk\": 1}}')",
+             options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}')",
         url(&landing)
     ));
     // Chunks that share a block with the one before, chunks of many blocks, and rows that came by another way in between.

@@ -308,20 +308,20 @@ fn a_file_that_grows_on_azurite_is_read_when_it_is_whole_without_anybody_asking_
     assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), 1);
 }
 
-#[test]
-fn ten_thousand_empty_files_on_disk_make_no_chunk_and_no_trouble() {
-    let mut case = Case::new(Storage::Disk, "empty_files", Preload::No);
-    let dir = case.lake.disk("in").unwrap();
-    for n in 0..10_000 {
-        std::fs::write(dir.join(format!("{n:05}.csv")), "").unwrap();
+on_each_storage! {
+    fn ten_thousand_empty_files_make_no_chunk_and_no_trouble(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        case.lake.put_all("in", (0..10_000).map(|n| format!("{n:05}.csv")), b"");
+        pipeline(&mut case, "*.csv", "NULL", r#"{"settle": 0}"#);
+        case.lake.land("last.csv", b"id\n1\n");
+        case.run();
+        assert_eq!(case.session.lines("SELECT state, count(*) FROM millrace.files GROUP BY 1"), ["loaded|10001"]);
+        assert_eq!(case.ids(), "1");
+        assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), 1);
+        let listed = format!("SELECT count(*) FROM millrace.list('{}')", case.lake.landing());
+        assert_eq!(case.session.number(&listed), 10_001);
+        assert_verified(&mut case.session, "p");
     }
-    pipeline(&mut case, "*.csv", "NULL", "{}");
-    land(&dir, "last.csv", b"id\n1\n");
-    case.run();
-    assert_eq!(case.session.lines("SELECT state, count(*) FROM millrace.files GROUP BY 1"), ["loaded|10001"]);
-    assert_eq!(case.ids(), "1");
-    assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), 1);
-    assert_verified(&mut case.session, "p");
 }
 
 #[test]

@@ -1,27 +1,27 @@
 //! Rows and files that come again: left out, counted and shown, and never in an aggregate.
 
 use crate::retail;
-use crate::server::{Preload, Server, land, url};
+use crate::server::Preload;
+use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::Session;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 struct Case {
-    _server: Arc<Server>,
+    _server: Site,
     session: Session,
-    landing: PathBuf,
+    landing: Place,
 }
 
 fn case(name: &str, options: &str) -> Case {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(name);
     let landing = server.create_dir(&format!("{name}_landing"));
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, kind text, n int', staging => 'staging.p',
-            every => NULL, options => '{options}');
+            every => NULL, options => '{}');
          SELECT millrace.create_aggregate('p', 'sums', 'SELECT kind, count(*) AS rows, sum(n) AS n FROM staging.p GROUP BY kind')",
-        url(&landing)
+        url(&landing),
+        at_once(options)
     ));
     Case { _server: server, session, landing }
 }
@@ -157,13 +157,13 @@ fn a_fix_may_look_at_the_record_as_it_landed_when_it_never_was_a_row() {
 
 #[test]
 fn an_older_row_that_comes_after_the_deletion_of_its_key_does_not_bring_it_back() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("keyed_graves");
     let landing = server.create_dir("keyed_graves_landing");
     session.execute(&format!(
         r#"CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, changed int, n int, op text', staging => 'staging.p',
-            every => NULL, options => '{{"primary_key": "id", "order_by": "changed", "delete_when": "op = ''D''"}}');
+            every => NULL, options => '{{"settle": 0, "primary_key": "id", "order_by": "changed", "delete_when": "op = ''D''"}}');
          SELECT millrace.create_aggregate('p', 'sums', 'SELECT op, count(*) AS rows, sum(n) AS n FROM staging.p GROUP BY op')"#,
         url(&landing)
     ));

@@ -3,16 +3,15 @@
 
 use crate::python::python;
 use crate::retail;
-use crate::server::{Preload, Server, land, note, url};
+use crate::server::{Preload, note};
+use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::Session;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 struct Case {
-    _server: Arc<Server>,
+    _server: Site,
     session: Session,
-    place: PathBuf,
+    place: Place,
     format: &'static str,
     python: Option<String>,
 }
@@ -72,27 +71,42 @@ impl Case {
     }
 }
 
-fn produce(python: &str, format: &str, place: &Path, step: i64) {
+fn produce(python: &str, format: &str, place: &Place, step: i64) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/producer.py");
-    let status = Command::new(python).arg(script).arg(format).arg(place).arg(step.to_string()).status();
+    // Tables are written where they are, files of other kinds are brought there whole.
+    let aside = tempfile::tempdir().unwrap();
+    let ((location, environment), made) = match (format, place.disk()) {
+        ("delta", None) => (place.for_python(), None),
+        ("delta", Some(disk)) => ((disk.display().to_string(), vec![]), None),
+        _ => ((aside.path().display().to_string(), vec![]), Some(aside.path())),
+    };
+    let mut command = Command::new(python);
+    let status = command.arg(script).arg(format).arg(location).arg(step.to_string()).envs(environment).status();
     assert!(status.is_ok_and(|status| status.success()), "{format}, step {step}");
-    let _ = Command::new("chmod").args(["-R", "a+rX"]).arg(place).status();
+    if let Some(made) = made {
+        place.take_over(made);
+    }
+    if let Some(disk) = place.disk() {
+        let _ = Command::new("chmod").args(["-R", "a+rX"]).arg(disk).status();
+    }
 }
 
 fn case(name: &str, format: &'static str, mode: &str) -> Option<Case> {
     let typed = matches!(format, "parquet" | "delta");
-    let python = if typed { Some(python()?) } else { None };
-    let server = Server::shared(Preload::No);
+    let python = typed.then(python);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(&format!("evolving_{name}_{format}"));
     let place = server.create_dir(&format!("evolving_{name}_{format}"));
     if typed {
         produce(python.as_deref()?, format, &place, 1);
     }
     let source = if format == "delta" { url(&place) } else { format!("{}/*.{format}", url(&place)) };
+    let options = format!("{{\"on_new_column\": \"{mode}\"}}");
+    let options = if format == "delta" { options } else { at_once(&options) };
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{source}', format => '{format}', columns => 'id int, n int, note text',
-            staging => 'staging.p', every => NULL, options => '{{\"on_new_column\": \"{mode}\"}}')"
+            staging => 'staging.p', every => NULL, options => '{options}')"
     ));
     let mut case = Case { _server: server, session, place, format, python };
     if !typed {

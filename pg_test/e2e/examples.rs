@@ -1,7 +1,8 @@
 //! The files of examples/ run as they stand, before and after rows come, and what they made equals its query.
 
 use crate::retail::assert_verified;
-use crate::server::{Preload, Server, url};
+use crate::server::Preload;
+use crate::site::{Site, url};
 
 const EXAMPLES: [(&str, &str); 6] = [
     ("merchant_performance", include_str!("../../examples/merchant_performance.sql")),
@@ -14,7 +15,7 @@ const EXAMPLES: [(&str, &str); 6] = [
 
 #[test]
 fn each_example_runs_and_its_aggregates_equal_their_queries() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("examples");
     session.execute("CREATE SCHEMA staging");
     let mut simulate = Vec::new();
@@ -32,7 +33,7 @@ fn each_example_runs_and_its_aggregates_equal_their_queries() {
     ] {
         let landing = server.create_dir(&format!("examples_{kind}"));
         session.execute(&format!(
-            "SELECT millrace.create_pipeline('{kind}', source => '{}/*.csv', columns => '{columns}', staging => 'staging.{kind}', every => NULL)",
+            "SELECT millrace.create_pipeline('{kind}', source => '{}/*.csv', columns => '{columns}', staging => 'staging.{kind}', every => NULL, options => '{{\"settle\": 0}}')",
             url(&landing)
         ));
         let more = format!("SELECT millrace.simulate('{kind}', '{}', rows_per_file => 2000, seed => ", url(&landing));
@@ -64,19 +65,19 @@ fn each_example_runs_and_its_aggregates_equal_their_queries() {
 
 #[test]
 fn the_pool_of_workers_bills_each_chunk_once_and_stops_when_asked_to() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let mut session = server.create_database("example_pool");
     let landing = server.create_dir("example_pool");
     session.execute(&format!(
         "SELECT millrace.simulate('transactions', '{0}', rows_per_file => 50, files => 12, seed => 3);
          SELECT millrace.create_pipeline('transactions', source => '{0}/*.csv', columns => 'customer text, amount numeric(12,2)',
-             staging => 'staging.transactions', options => '{{\"max_files_per_chunk\": 1}}', every => NULL);
+             staging => 'staging.transactions', options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}', every => NULL);
          SELECT millrace.create_consumer('transactions', 'billing', mode => 'pool', max_in_flight => 4);
          CREATE TABLE billed (chunk_no bigint, customer text, amount numeric)",
         url(&landing)
     ));
     let job = crate::pool::Job {
-        conninfo: server.conninfo("example_pool"),
+        conninfo: server.conninfo(&server.name("example_pool")),
         stream: "transactions".into(),
         consumer: "billing".into(),
     };

@@ -1,13 +1,13 @@
 //! Every format, compression and encoding of landing files, through the whole flow: land, reject, requeue, verify, die and go on.
 
 use crate::retail;
-use crate::server::{Preload, Server, land, note, signal, url, wait_until};
+use crate::server::{Preload, note, signal, wait_until};
+use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::{Session, quote};
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,14 +82,14 @@ fn written(batch: &RecordBatch) -> Vec<u8> {
 }
 
 struct Case {
-    _server: Arc<Server>,
+    _server: Site,
     session: Session,
-    landing: PathBuf,
-    lake: PathBuf,
+    landing: Place,
+    lake: Place,
 }
 
 fn case(name: &str) -> Case {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(name);
     session.execute("CREATE SCHEMA staging");
     let (landing, lake) = (server.create_dir(&format!("{name}_landing")), server.create_dir(&format!("{name}_lake")));
@@ -97,21 +97,21 @@ fn case(name: &str) -> Case {
 }
 
 impl Case {
-    fn create(&mut self, name: &str, columns: &str, raw: bool, options: &str) -> PathBuf {
+    fn create(&mut self, name: &str, columns: &str, raw: bool, options: &str) -> Place {
         let landing = self.landing.join(name);
-        std::fs::create_dir(&landing).unwrap();
+        landing.create();
         self.create_over(&landing, name, columns, raw, options);
         landing
     }
 
-    fn create_over(&mut self, landing: &Path, name: &str, columns: &str, raw: bool, options: &str) {
+    fn create_over(&mut self, landing: &Place, name: &str, columns: &str, raw: bool, options: &str) {
         let raw = if raw { quote(&url(&self.lake.join(name))) } else { "NULL".into() };
         let columns = if columns.is_empty() { "NULL".to_string() } else { quote(columns) };
         self.session.execute(&format!(
             "SELECT millrace.create_pipeline('{name}', source => {}, columns => {columns}, staging => 'staging.{name}', raw => {raw},
                     every => NULL, options => {})",
             quote(&url(landing)),
-            quote(options)
+            quote(&at_once(options))
         ));
     }
 
@@ -131,7 +131,7 @@ fn every_format_and_compression_loads_the_same_rows_with_and_without_a_raw_layer
                 }
                 let name = format!("{format}_{how}_{raw}");
                 let landing = case.landing.join(&name);
-                std::fs::create_dir(&landing).unwrap();
+                landing.create();
                 for (i, (from, to)) in [(0, 1_500), (1_500, 1_501), (1_501, 2_000)].into_iter().enumerate() {
                     let content = match format {
                         "csv" => csv(from, to),
@@ -164,7 +164,7 @@ fn a_bad_record_is_kept_as_it_landed_and_can_be_brought_back() {
     for raw in [false, true] {
         let name = format!("bad_{raw}");
         let landing = case.landing.join(&name);
-        std::fs::create_dir(&landing).unwrap();
+        landing.create();
         let lines = concat!(
             "{\"id\":1,\"amount\":1.50,\"doc\":\"7\",\"tags\":[\"a,b\",null]}\n",
             "{\"id\":\"x\",\"amount\":2}\n",
@@ -217,7 +217,7 @@ fn values_of_a_parquet_file_that_do_not_fit_are_rejected_as_json_and_can_be_brou
     for raw in [false, true] {
         let name = format!("big_{raw}");
         let landing = case.landing.join(&name);
-        std::fs::create_dir(&landing).unwrap();
+        landing.create();
         let batch = RecordBatch::try_from_iter([
             ("id", Arc::new(Int64Array::from(vec![Some(1), Some(1 << 40), None])) as ArrayRef),
             ("note", Arc::new(StringArray::from(vec!["a", "b\"", "c\0"])) as ArrayRef),
@@ -249,7 +249,7 @@ fn values_of_a_parquet_file_that_do_not_fit_are_rejected_as_json_and_can_be_brou
 fn a_damaged_file_is_set_aside_with_its_error_and_its_neighbours_are_loaded() {
     let mut case = case("formats_damaged");
     let landing = case.landing.join("csv");
-    std::fs::create_dir(&landing).unwrap();
+    landing.create();
     let whole = compress(&csv(0, 5_000), "gzip");
     land(&landing, "a.csv.gz", &compress(&csv(0, 10), "gzip"));
     land(&landing, "b.csv.gz", &whole[..whole.len() / 2]);
@@ -274,7 +274,7 @@ fn a_damaged_file_is_set_aside_with_its_error_and_its_neighbours_are_loaded() {
     retail::assert_verified(&mut case.session, "csv");
 
     let landing = case.landing.join("parquet");
-    std::fs::create_dir(&landing).unwrap();
+    landing.create();
     let whole = parquet(0, 3_000);
     land(&landing, "a.parquet", &parquet(0, 10));
     land(&landing, "b.parquet", &whole[..whole.len() / 2]);
@@ -316,7 +316,7 @@ fn files_in_other_encodings_are_read_by_the_name_of_the_encoding() {
         ("zipped", "windows-1252", compress(b"id,note\n1,caf\xe9\n2,\xdf\n", "gzip")),
     ] {
         let landing = case.landing.join(name);
-        std::fs::create_dir(&landing).unwrap();
+        landing.create();
         land(&landing, "a.csv", &file);
         let options = format!("{{\"encoding\": \"{encoding}\", \"max_rows_per_chunk\": 1}}");
         case.create_over(&landing, name, "", true, &options);
@@ -411,18 +411,18 @@ fn csv_spectrum_parses_as_its_json_says() {
 #[test]
 fn kills_in_the_middle_of_a_compressed_file_lose_nothing_and_double_nothing() {
     const ROWS: i64 = 40_000;
-    let server = Server::start_new(Preload::Yes);
+    let server = Site::alone(module_path!(), Preload::Yes);
     let mut session = server.create_database("formats_kill");
     let (landing, lake) = (server.create_dir("kill_landing"), server.create_dir("kill_lake"));
     session.execute("CREATE SCHEMA staging");
     for (format, content) in [("csv", csv(0, ROWS)), ("json", json(0, ROWS)), ("parquet", parquet(0, ROWS))] {
         let dir = landing.join(format);
-        std::fs::create_dir(&dir).unwrap();
+        dir.create();
         let (ending, how) = if format == "parquet" { ("", "none") } else { (".zst", "zstd") };
         land(&dir, &format!("a.{format}{ending}"), &compress(&content, how));
         session.execute(&format!(
             "SELECT millrace.create_pipeline('{format}', source => {}, columns => {}, staging => 'staging.{format}', raw => {},
-                    every => '50 ms', options => '{{\"max_rows_per_chunk\": 1000}}')",
+                    every => '50 ms', options => '{{\"settle\": 0, \"max_rows_per_chunk\": 1000}}')",
             quote(&url(&dir)),
             quote(COLUMNS),
             quote(&url(&lake.join(format)))

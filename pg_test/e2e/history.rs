@@ -1,8 +1,8 @@
 //! Backfills: older files, versions and chunks, beside live traffic; each row once, whoever dies.
 
-use crate::lake::{Lake, Storage, on_each_storage};
 use crate::retail;
-use crate::server::{Preload, Server, land, signal, url, wait_until};
+use crate::server::{Preload, signal, wait_until};
+use crate::site::{Site, land, url};
 use crate::sql::{Session, quote};
 use std::fmt::Write;
 use std::time::Duration;
@@ -31,24 +31,27 @@ fn staged(session: &mut Session) -> String {
     session.value("SELECT concat_ws(' ', count(*), count(DISTINCT id), min(id), max(id)) FROM staging.s")
 }
 
-on_each_storage! {
-fn older_files_of_another_place_are_loaded_like_those_of_the_source_and_once(storage, cell) {
-    let server = Server::shared(Preload::No);
-    let mut session = server.create_database(cell);
-    let lake = Lake::new(storage, &server, &mut session, cell);
-    ["landing", "older"].into_iter().for_each(|place| lake.create(&server, place));
-    let raw = if storage == Storage::Disk { format!("raw => '{}',", lake.url("raw")) } else { String::new() };
-    lake.put("landing", "now.csv", rows(100..110).as_bytes());
-    create(&mut session, &format!("{}/*.csv", lake.url("landing")), &format!("{raw} every => NULL, options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}'"));
+#[test]
+fn older_files_of_another_place_are_loaded_like_those_of_the_source_and_once() {
+    let server = Site::of(module_path!(), Preload::No);
+    let mut session = server.create_database("backfill_files");
+    let (landing, older) = (server.create_dir("backfill_files"), server.create_dir("backfill_files_older"));
+    let raw = format!("raw => '{}/raw',", url(&server.create_dir("backfill_files_lake")));
+    land(&landing, "now.csv", rows(100..110).as_bytes());
+    create(
+        &mut session,
+        &format!("{}/*.csv", url(&landing)),
+        &format!("{raw} every => NULL, options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}'"),
+    );
     session.execute("SELECT millrace.add_expectation('s', 'not three', 'id <> 3', on_violation => 'drop')");
     session.execute("CALL millrace.run('s')");
     session.execute(
         "SELECT millrace.create_consumer('s', 'all', start_at => 'latest');
          SELECT millrace.create_consumer('s', 'live', start_at => 'latest', backfills => false)",
     );
-    lake.put("older", "a.csv", rows(0..10).as_bytes());
-    lake.put("older", "b.csv", rows(10..20).as_bytes());
-    let call = format!("CALL millrace.backfill('s', location => '{}/*.csv')", lake.url("older"));
+    land(&older, "a.csv", rows(0..10).as_bytes());
+    land(&older, "b.csv", rows(10..20).as_bytes());
+    let call = format!("CALL millrace.backfill('s', location => '{}/*.csv')", url(&older));
     session.execute(&call);
     assert_eq!(staged(&mut session), "29 29 0 109", "one was dropped, by the rule");
     assert_eq!(generations(&mut session), "0 1 1");
@@ -56,40 +59,40 @@ fn older_files_of_another_place_are_loaded_like_those_of_the_source_and_once(sto
     assert_eq!(session.number("SELECT sum(n) FROM staging.totals"), 29);
     let next = "SELECT count(*) FROM millrace.next_chunk('s', ";
     assert_eq!(session.number(&format!("{next}'all')")), 1);
-    assert_eq!(session.number(&format!("{next}'live')")), 0, "what a backfill brings is not for those who want live rows alone");
     assert_eq!(
-        session.line("SELECT state, chunks_done, rows_done, generation FROM millrace.backfills"),
-        "done|2|19|1"
+        session.number(&format!("{next}'live')")),
+        0,
+        "what a backfill brings is not for those who want live rows alone"
     );
+    assert_eq!(session.line("SELECT state, chunks_done, rows_done, generation FROM millrace.backfills"), "done|2|19|1");
     // Where a row of it came from: a place that is not the source's.
     assert_eq!(
-        session.value("SELECT l.path LIKE '%/older/a.csv' AND l.path LIKE '%://%' FROM millrace.lineage('s', 2, 1) l"),
+        session.value("SELECT l.path LIKE '%/backfill_files_older/a.csv' AND l.path LIKE '%://%' FROM millrace.lineage('s', 2, 1) l"),
         "t"
     );
 
     session.execute(&call);
     assert_eq!(staged(&mut session), "29 29 0 109", "called again it loads nothing twice");
-    lake.put("older", "c.csv", rows(20..30).as_bytes());
-    lake.put("landing", "later.csv", rows(110..120).as_bytes());
+    land(&older, "c.csv", rows(20..30).as_bytes());
+    land(&landing, "later.csv", rows(110..120).as_bytes());
     session.execute(&call);
     session.execute("CALL millrace.run('s')");
     assert_eq!(staged(&mut session), "49 49 0 119", "what is new there comes with the next call");
     assert_eq!(generations(&mut session), "0 1 1 3 0");
     retail::assert_verified(&mut session, "s");
 }
-}
 
 #[test]
 fn a_backfill_goes_on_when_the_worker_or_the_server_is_killed_beside_live_traffic() {
     const OLDER: i64 = 10_000;
-    let server = Server::start_new(Preload::Yes);
+    let server = Site::alone(module_path!(), Preload::Yes);
     let mut session = server.create_database("backfill_kills");
     let (landing, older) = (server.create_dir("landing"), server.create_dir("older"));
     let lake = server.create_dir("lake");
     for i in 0..20 {
         land(&older, &format!("{i:02}.csv"), rows(i * OLDER / 20..(i + 1) * OLDER / 20).as_bytes());
     }
-    let options = r#"'{"max_rows_per_chunk": 300}'"#;
+    let options = r#"'{"settle": 0, "max_rows_per_chunk": 300}'"#;
     let more = format!("raw => '{}/raw', every => '50 ms', options => {options}", url(&lake));
     create(&mut session, &format!("{}/*.csv", url(&landing)), &more);
     let call = format!("CALL millrace.backfill('s', location => '{}')", url(&older));
@@ -136,10 +139,10 @@ fn a_backfill_goes_on_when_the_worker_or_the_server_is_killed_beside_live_traffi
 
 #[test]
 fn older_rows_of_a_keyed_pipeline_never_replace_newer_ones() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("backfill_keyed");
     let (landing, older) = (server.create_dir("backfill_keyed"), server.create_dir("backfill_keyed_older"));
-    let options = r#"'{"primary_key": ["id"], "order_by": ["at"], "on_conflict": "newest"}'"#;
+    let options = r#"'{"settle": 0, "primary_key": ["id"], "order_by": ["at"], "on_conflict": "newest"}'"#;
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('s', source => '{}/*.csv', columns => 'id int, at int, v text', staging => 'staging.s', every => NULL, options => {options})",
@@ -160,11 +163,11 @@ fn older_rows_of_a_keyed_pipeline_never_replace_newer_ones() {
 
 #[test]
 fn versions_of_a_delta_table_before_the_first_that_was_read_are_loaded_and_those_that_were_read_are_not() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("backfill_versions");
     let (landing, lake) = (server.create_dir("backfill_versions"), server.create_dir("backfill_versions_lake"));
     session.execute(&format!(
-        "SELECT millrace.create_pipeline('first', '{}/*.csv', columns => 'id int, amount numeric', semi_processed => '{}/table', every => NULL)",
+        "SELECT millrace.create_pipeline('first', '{}/*.csv', columns => 'id int, amount numeric', semi_processed => '{}/table', every => NULL, options => '{{\"settle\": 0}}')",
         url(&landing), url(&lake)
     ));
     let add = |session: &mut Session, i: i64| {
@@ -201,10 +204,11 @@ fn versions_of_a_delta_table_before_the_first_that_was_read_are_loaded_and_those
         "SELECT millrace.create_pipeline('s', '{}/table', columns => 'id int, amount numeric', staging => 'staging.s', every => NULL, options => {options})",
         url(&lake)
     ));
-    let entry = std::fs::read_to_string(lake.join("table/_delta_log/00000000000000000002.json")).unwrap();
+    let table = lake.join("table");
+    let entry = String::from_utf8(table.get("_delta_log/00000000000000000002.json")).unwrap();
     let actions = entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let added: Vec<String> = actions.filter_map(|action| Some(action["add"]["path"].as_str()?.to_string())).collect();
-    std::fs::remove_file(lake.join("table").join(&added[0])).unwrap();
+    table.delete(&added[0]);
     let gap = session.refused("CALL millrace.backfill('s', versions => '[2,3]')", "58P01");
     assert!(gap.detail().unwrap().contains("gone"), "{gap:?}");
     assert_eq!(session.value("SELECT state FROM millrace.backfills"), "failed");
@@ -213,10 +217,10 @@ fn versions_of_a_delta_table_before_the_first_that_was_read_are_loaded_and_those
 
 #[test]
 fn chunks_of_history_are_handed_out_again_without_a_second_row() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("backfill_chunks");
     let landing = server.create_dir("backfill_chunks");
-    create(&mut session, &url(&landing), "every => NULL, options => '{\"max_files_per_chunk\": 1}'");
+    create(&mut session, &url(&landing), "every => NULL, options => '{\"settle\": 0, \"max_files_per_chunk\": 1}'");
     session.execute(
         "SELECT millrace.create_consumer('s', 'ordered'); SELECT millrace.create_consumer('s', 'pool', mode => 'pool', max_in_flight => 3);
          SELECT millrace.create_consumer('s', 'keyed', mode => 'keyed', slots => 2, key => 'id');
@@ -300,11 +304,11 @@ fn chunks_of_history_are_handed_out_again_without_a_second_row() {
 
 #[test]
 fn a_backfill_keeps_to_its_rate_and_live_traffic_does_not_wait_for_it() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let mut session = server.create_database("backfill_rate");
     let (landing, older) = (server.create_dir("backfill_rate"), server.create_dir("backfill_rate_older"));
     land(&older, "0.csv", rows(0..600).as_bytes());
-    create(&mut session, &url(&landing), "every => '50 ms'");
+    create(&mut session, &url(&landing), "every => '50 ms', options => '{\"settle\": 0}'");
     let call = format!("CALL millrace.backfill('s', '{}', rate => 100)", url(&older));
     let mut caller = server.session("backfill_rate");
     std::thread::scope(|threads| {
@@ -353,12 +357,16 @@ fn a_backfill_keeps_to_its_rate_and_live_traffic_does_not_wait_for_it() {
 
 #[test]
 fn backfills_that_make_no_sense_are_refused() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("backfill_refused");
     let landing = server.create_dir("backfill_refused");
-    server.create_dir("backfill_refused/sub");
+    landing.join("sub").create();
     let lake = server.create_dir("backfill_refused_lake");
-    create(&mut session, &url(&landing), &format!("raw => '{}/raw', every => NULL", url(&lake)));
+    create(
+        &mut session,
+        &url(&landing),
+        &format!("raw => '{}/raw', every => NULL, options => '{{\"settle\": 0}}'", url(&lake)),
+    );
     for arguments in [
         "",
         ", location => 'file:///tmp', chunks => '[1,2]'",
@@ -377,13 +385,13 @@ fn backfills_that_make_no_sense_are_refused() {
     session.raises("CALL millrace.backfill('nothing', chunks => '[1,2]')", "42704");
     session.raises("CALL millrace.backfill('s', 'file:///is/not/there')", "58P01");
     session.raises("BEGIN; CALL millrace.backfill('s', chunks => '[1,1]')", "25001");
-    session.execute("ROLLBACK; CREATE ROLE backfill_stranger LOGIN; GRANT millrace_admin TO backfill_stranger; CREATE ROLE backfill_nobody LOGIN");
-    server
-        .session_as("backfill_refused", "backfill_stranger")
-        .refused("CALL millrace.backfill('s', chunks => '[1,1]')", "42501");
-    server
-        .session_as("backfill_refused", "backfill_nobody")
-        .raises("CALL millrace.backfill('s', chunks => '[1,1]')", "42501");
+    session.execute("ROLLBACK; ");
+    let [stranger, nobody] = ["backfill_stranger", "backfill_nobody"].map(|role| server.name(role));
+    session.execute(&format!(
+        "CREATE ROLE {stranger} LOGIN; GRANT millrace_admin TO {stranger}; CREATE ROLE {nobody} LOGIN"
+    ));
+    server.session_as("backfill_refused", &stranger).refused("CALL millrace.backfill('s', chunks => '[1,1]')", "42501");
+    server.session_as("backfill_refused", &nobody).raises("CALL millrace.backfill('s', chunks => '[1,1]')", "42501");
     session.execute("SELECT millrace.pause('s')");
     land(&landing.join("sub"), "1.csv", b"id,amount\n1,1\n");
     session.refused(&format!("CALL millrace.backfill('s', '{}/sub')", url(&landing)), "55000");

@@ -1,25 +1,16 @@
 //! Real invoices through the whole flow, by the background worker, while the files are landing.
 
-use crate::lake::Storage;
+use crate::lake::on_each_storage;
 use crate::server::{Preload, Server, note, wait_until};
 use crate::{copier, retail};
 use std::time::Duration;
 
-#[test]
-fn the_worker_gives_the_exact_figures_of_half_a_year_of_invoices() {
-    by_worker(Storage::Disk, "invoices");
-}
-
-#[test]
-fn the_worker_gives_the_exact_figures_on_azurite() {
-    by_worker(Storage::Azurite, "invoices_azurite");
-}
-
-fn by_worker(storage: Storage, name: &str) {
+on_each_storage! {
+fn the_worker_gives_the_exact_figures_of_half_a_year_of_invoices(storage, cell) {
     let Some(files) = retail::files() else { return note("invoices: skipped, the shared data is not here") };
     let server = Server::shared(Preload::Yes);
-    let mut session = server.create_database(name);
-    let places = retail::Places::on(storage, &server, &mut session, name);
+    let mut session = server.create_database(cell);
+    let places = retail::Places::on(storage, &server, &mut session, cell);
     retail::create_pipeline(&mut session, &places, retail::COLUMNS, "'50 ms'");
     retail::create_aggregate(&mut session, &places);
     copier::create(&mut session);
@@ -46,17 +37,16 @@ fn by_worker(storage: Storage, name: &str) {
     retail::assert_verified(&mut session, "invoices");
 }
 
-#[test]
-fn columns_and_types_are_found_out_when_none_are_given() {
+fn columns_and_types_are_found_out_when_none_are_given(storage, cell) {
     let Some(files) = retail::files() else { return note("inferred columns: skipped, the shared data is not here") };
     let server = Server::shared(Preload::No);
-    let mut session = server.create_database("inferred");
-    let landing = server.create_dir("inferred_landing");
-    retail::land_file(&landing, &files[0]);
+    let mut session = server.create_database(cell);
+    let places = retail::Places::on(storage, &server, &mut session, cell);
+    places.land(&files[0]);
     session.execute(&format!(
         "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('invoices', source => '{}/*.csv', staging => 'staging.invoices', every => NULL)",
-        crate::server::url(&landing)
+         SELECT millrace.create_pipeline('invoices', source => '{}/*.csv', staging => 'staging.invoices', every => NULL, options => '{{\"settle\": 0}}')",
+        places.url(&places.landing)
     ));
     session.execute("CALL millrace.run('invoices')");
     let records = session.number("SELECT row_count FROM millrace.chunks");
@@ -67,4 +57,5 @@ fn columns_and_types_are_found_out_when_none_are_given() {
             .line("SELECT pg_typeof(quantity), pg_typeof(unitprice), pg_typeof(country) FROM staging.invoices LIMIT 1"),
         "bigint|numeric|text"
     );
+}
 }

@@ -132,13 +132,15 @@ impl Lake {
         Lake { dir, azurite }
     }
 
+    /// A directory of the disk, or a prefix of the container.
+    pub fn at(dir: PathBuf, azurite: Option<(Arc<Azurite>, String)>) -> Lake {
+        Lake { dir, azurite }
+    }
+
     /// Lets another role in.
     pub fn admit(&self, session: &mut Session, role: &str) {
         if let Some((azurite, _)) = &self.azurite {
-            session.execute(&format!(
-                "GRANT USAGE ON FOREIGN SERVER lake TO {role}; {}",
-                create_mapping(azurite).replace("CURRENT_USER", role)
-            ));
+            admit(azurite, session, role);
         }
     }
 
@@ -153,15 +155,7 @@ impl Lake {
     /// A place as the Python package names it, and what its environment needs to get there.
     pub fn for_python(&self, place: &str) -> (String, Vec<(&'static str, String)>) {
         let Some((azurite, name)) = &self.azurite else { return (self.url(place), vec![]) };
-        let options = serde_json::json!({
-            "azure_storage_account_name": azurite.account(),
-            "azure_storage_account_key": azurite.key(),
-            "azure_storage_use_emulator": "true",
-        });
-        let endpoint = azurite.endpoint();
-        let host = endpoint.trim_end_matches(&azurite.account()).trim_end_matches('/').to_owned();
-        let environment = vec![("STORAGE_OPTIONS", options.to_string()), ("AZURITE_BLOB_STORAGE_URL", host)];
-        (format!("az://{CONTAINER}/{name}/{place}"), environment)
+        for_python(azurite, &format!("{name}/{place}"))
     }
 
     /// The directory that is a place on disk; there is none on Azurite.
@@ -197,6 +191,23 @@ impl Lake {
                 std::fs::create_dir_all(dir).unwrap();
                 land(dir, name, content);
             }
+        }
+    }
+
+    /// Puts many files of one content.
+    pub fn put_all(&self, place: &str, names: impl Iterator<Item = String>, content: &[u8]) {
+        match &self.azurite {
+            Some((azurite, cell)) => {
+                use futures::{StreamExt, TryStreamExt};
+                let store = store(azurite);
+                let put = |name: String| {
+                    let path = format!("{cell}/{place}/{name}").into();
+                    let (store, content) = (&store, content.to_vec());
+                    async move { store.put(&path, content.into()).await.map(drop) }
+                };
+                wait(futures::stream::iter(names.map(put)).buffer_unordered(32).try_collect::<()>()).unwrap();
+            }
+            None => names.for_each(|name| std::fs::write(self.dir.join(place).join(name), content).unwrap()),
         }
     }
 
@@ -257,6 +268,27 @@ pub fn create_mapping(azurite: &Azurite) -> String {
     format!("CREATE USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (account_key {})", quote(&azurite.key()))
 }
 
+/// Lets another role of a session's database in.
+pub fn admit(azurite: &Azurite, session: &mut Session, role: &str) {
+    session.execute(&format!(
+        "GRANT USAGE ON FOREIGN SERVER lake TO {role}; {}",
+        create_mapping(azurite).replace("CURRENT_USER", role)
+    ));
+}
+
+/// A path in the container as the Python package names it, and what its environment needs to get there.
+pub fn for_python(azurite: &Azurite, path: &str) -> (String, Vec<(&'static str, String)>) {
+    let options = serde_json::json!({
+        "azure_storage_account_name": azurite.account(),
+        "azure_storage_account_key": azurite.key(),
+        "azure_storage_use_emulator": "true",
+    });
+    let endpoint = azurite.endpoint();
+    let host = endpoint.trim_end_matches(&azurite.account()).trim_end_matches('/').to_owned();
+    let environment = vec![("STORAGE_OPTIONS", options.to_string()), ("AZURITE_BLOB_STORAGE_URL", host)];
+    (format!("az://{CONTAINER}/{path}"), environment)
+}
+
 fn store(azurite: &Azurite) -> MicrosoftAzure {
     MicrosoftAzureBuilder::new()
         .with_account(azurite.account())
@@ -276,4 +308,9 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
 pub fn put(azurite: &Azurite, path: &str, content: &[u8]) {
     let path = object_store::path::Path::parse(path).unwrap();
     wait(store(azurite).put(&path, content.to_vec().into())).unwrap();
+}
+
+pub fn delete(azurite: &Azurite, path: &str) {
+    let path = object_store::path::Path::parse(path).unwrap();
+    wait(store(azurite).delete(&path)).unwrap();
 }

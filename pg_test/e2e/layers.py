@@ -6,8 +6,11 @@ usage: layers.py rows LOCATION COLUMN…        all rows, a line each, values jo
                                               reads again and again until the file STOP is there; every time the column must have one
                                               value in COUNT rows. Prints how many states it saw.
        layers.py files LOCATION               how many data files the newest version has
+
+STORAGE_OPTIONS in the environment says how to get there.
 """
 
+import json
 import os
 import sys
 import time
@@ -15,6 +18,13 @@ from collections import Counter
 from pathlib import Path
 
 from deltalake import DeltaTable
+
+
+OPTIONS = json.loads(os.environ.get("STORAGE_OPTIONS", "{}"))
+
+
+def opened(location, version=None):
+    return DeltaTable(location, version=version, storage_options=OPTIONS)
 
 
 def text(value):
@@ -29,13 +39,13 @@ def table_rows(table, columns):
 
 
 def rows(location, *columns):
-    for row in sorted(table_rows(DeltaTable(location), columns)):
+    for row in sorted(table_rows(opened(location), columns)):
         print("|".join(row))
 
 
 def versions(location, column):
-    for version in range(DeltaTable(location).version() + 1):
-        found = Counter(row[0] for row in table_rows(DeltaTable(location, version=version), [column]))
+    for version in range(opened(location).version() + 1):
+        found = Counter(row[0] for row in table_rows(opened(location, version), [column]))
         if found:
             print(" ".join(f"{value}:{count}" for value, count in sorted(found.items())))
 
@@ -45,7 +55,7 @@ def watch(location, column, count, stop):
     # Whoever started it may die before the file is there.
     while not Path(stop).exists() and os.getppid() == parent:
         time.sleep(0.05)
-        table = DeltaTable(location)
+        table = opened(location)
         if table.version() == last:
             time.sleep(0.05)
             continue
@@ -59,7 +69,7 @@ def watch(location, column, count, stop):
 
 
 def files(location):
-    print(len(DeltaTable(location).file_uris()))
+    print(len(opened(location).file_uris()))
 
 
 if __name__ == "__main__":

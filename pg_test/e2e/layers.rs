@@ -1,41 +1,47 @@
 //! Published layers as another Delta reader (the Python package) sees them: whole states, batches of chunks, partitions.
 
 use crate::python::python;
-use crate::server::{Preload, Server, land, note, signal, url, wait_until};
+use crate::server::{Preload, signal, wait_until};
+use crate::site::{Place, Site, land, url};
 use crate::sql::Session;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const KEYS: usize = 40;
 
-fn ask(python: &str, arguments: &[&str]) -> Vec<String> {
-    let output = start(python, arguments).wait_with_output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// What another reader says of a table.
+fn ask(python: &str, question: &str, table: &Place, arguments: &[&str]) -> Vec<String> {
+    let output = start(python, question, table, arguments).wait_with_output().unwrap();
+    assert!(output.status.success(), "{question} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
 }
 
-fn start(python: &str, arguments: &[&str]) -> Child {
+fn start(python: &str, question: &str, table: &Place, arguments: &[&str]) -> Child {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/layers.py");
+    let (location, environment) = table.for_python();
     let mut command = Command::new(python);
-    command.arg(script).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args([script, question, &location])
+        .args(arguments)
+        .envs(environment)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
 /// How many versions are in a log.
-fn versions_of(log: &Path) -> usize {
-    let names = std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".json") && name.len() == 25).count()
+fn versions_of(log: &[String]) -> usize {
+    log.iter().filter(|name| name.ends_with(".json") && name.len() == 25).count()
 }
 
 /// A file that gives every key the same new value.
-fn land_round(landing: &Path, round: usize) {
+fn land_round(landing: &Place, round: usize) {
     let rows: String = (0..KEYS).map(|key| format!("{key},{round}\n")).collect();
     land(landing, &format!("{round:04}.csv"), format!("id,round\n{rows}").as_bytes());
 }
 
 /// A keyed pipeline whose state is one value in all rows behind each file, which is a chunk.
-fn create_rounds(session: &mut Session, landing: &Path, lake: &Path, every: &str) {
+fn create_rounds(session: &mut Session, landing: &Place, lake: &Place, every: &str) {
     session.execute(&format!(
         r#"CREATE SCHEMA staging;
            SELECT millrace.create_pipeline('rounds', '{landing}/*.csv', columns => 'id int, round int', staging => 'staging.rounds',
@@ -53,18 +59,16 @@ fn create_rounds(session: &mut Session, landing: &Path, lake: &Path, every: &str
 #[test]
 fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whatever_dies() {
     const ROUNDS: usize = 36;
-    let Some(python) = python() else { return note("layers: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::start_new(Preload::Yes);
+    let python = python();
+    let server = Site::alone(module_path!(), Preload::Yes);
     let mut session = server.create_database("rounds");
     let (landing, lake) = (server.create_dir("landing"), server.create_dir("lake"));
     create_rounds(&mut session, &landing, &lake, "'50 ms'");
     drop(session);
-    let stop = lake.join("stop");
+    let aside = tempfile::tempdir().unwrap();
+    let stop = aside.path().join("stop");
     let watchers: Vec<Child> = ["state", "by_key"]
-        .map(|layer| {
-            let location = url(&lake.join(layer));
-            start(&python, &["watch", &location, "round", &KEYS.to_string(), stop.to_str().unwrap()])
-        })
+        .map(|layer| start(&python, "watch", &lake.join(layer), &["round", &KEYS.to_string(), stop.to_str().unwrap()]))
         .into();
     let published = |least: i64| {
         let last = "SELECT coalesce(min(last), 0) FROM (SELECT max(chunk_no) FILTER (WHERE state = 'done') AS last
@@ -97,7 +101,7 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
     let mut session = server.session("rounds");
     let last = format!("{ROUNDS}:{KEYS}");
     for layer in ["state", "by_key"] {
-        let versions = ask(&python, &["versions", &url(&lake.join(layer)), "round"]);
+        let versions = ask(&python, "versions", &lake.join(layer), &["round"]);
         let rounds: Vec<usize> = versions
             .iter()
             .map(|v| {
@@ -110,7 +114,7 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
         assert_eq!(versions.last(), Some(&last));
     }
     // Each chunk's changes are there once.
-    let told = ask(&python, &["rows", &url(&lake.join("told")), "_chunk_no", "id", "round"]);
+    let told = ask(&python, "rows", &lake.join("told"), &["_chunk_no", "id", "round"]);
     let expected = "SELECT n, k, n FROM generate_series(1, 36) n, generate_series(0, 39) k ORDER BY n::text COLLATE \"C\", k::text COLLATE \"C\"";
     assert!(told == session.lines(expected), "{} rows", told.len());
     crate::retail::assert_verified(&mut session, "rounds");
@@ -118,13 +122,13 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
     // All the while the tables were kept in order: those that have enough versions, for a layer has fewer than there are chunks.
     for layer in ["raw", "state", "by_key", "told"] {
         let log = lake.join(layer).join("_delta_log");
-        if versions_of(&log) > 10 || layer == "raw" {
+        if versions_of(&log.list()) > 10 || layer == "raw" {
             wait_until(&format!("{layer} has a checkpoint"), Duration::from_secs(60), || {
-                log.join("_last_checkpoint").exists()
+                log.list().contains(&"_last_checkpoint".to_owned())
             });
         }
     }
-    let files: usize = ask(&python, &["files", &url(&lake.join("told"))])[0].parse().unwrap();
+    let files: usize = ask(&python, "files", &lake.join("told"), &[])[0].parse().unwrap();
     assert!(files < ROUNDS, "{files} files");
     assert_eq!(
         session.lines("SELECT kind, message FROM millrace.events WHERE kind IN ('upkeep_failed', 'foreign_commit')"),
@@ -134,8 +138,8 @@ fn another_reader_sees_the_state_before_or_after_a_chunk_and_never_between_whate
 
 #[test]
 fn chunks_that_wait_for_each_other_are_one_version_and_a_pause_lets_none_behind() {
-    let Some(python) = python() else { return note("layers: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::shared(Preload::Yes);
+    let python = python();
+    let server = Site::of(module_path!(), Preload::Yes);
     let mut session = server.create_database("gathered");
     let (landing, lake) = (server.create_dir("gathered_landing"), server.create_dir("gathered_lake"));
     session.execute(&format!(
@@ -159,12 +163,12 @@ fn chunks_that_wait_for_each_other_are_one_version_and_a_pause_lets_none_behind(
         });
     }
     assert_eq!(done(&mut session, "semi_processed"), 0);
-    assert!(ask(&python, &["versions", &url(&lake.join("rows")), "round"]).is_empty());
+    assert!(ask(&python, "versions", &lake.join("rows"), &["round"]).is_empty());
 
     session.execute("SELECT millrace.pause('gathered')");
     wait_until("what was sealed is published", Duration::from_secs(60), || done(&mut session, "semi_processed") == 3);
     let one = ["1:40 2:40 3:40".to_string()];
-    assert_eq!(ask(&python, &["versions", &url(&lake.join("rows")), "round"]), one);
+    assert_eq!(ask(&python, "versions", &lake.join("rows"), &["round"]), one);
     assert_eq!(
         session.line("SELECT count(DISTINCT delta_version) FROM millrace.publications WHERE layer = 'semi_processed'"),
         "1"
@@ -185,14 +189,14 @@ fn chunks_that_wait_for_each_other_are_one_version_and_a_pause_lets_none_behind(
     });
     assert!(done(&mut session, "semi_processed") < 10);
     session.execute("SELECT millrace.drop_pipeline('gathered')");
-    let all: Vec<String> = ask(&python, &["rows", &url(&lake.join("rows")), "_chunk_no", "id"]);
+    let all: Vec<String> = ask(&python, "rows", &lake.join("rows"), &["_chunk_no", "id"]);
     assert_eq!(all.len(), 10 * KEYS);
 }
 
 #[test]
 fn a_layer_is_partitioned_by_any_values_and_reads_back_the_same() {
-    let Some(python) = python() else { return note("layers: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::shared(Preload::No);
+    let python = python();
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("partitioned");
     let (landing, lake) = (server.create_dir("partitioned_landing"), server.create_dir("partitioned_lake"));
     session.execute(&format!(
@@ -248,8 +252,7 @@ fn a_layer_is_partitioned_by_any_values_and_reads_back_the_same() {
         "SELECT id, coalesce(\"Country\", '~'), coalesce(day::text, '~'), coalesce(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00'), '~'),
                 coalesce(big::text, '~'), coalesce(initcap(yes::text), '~') FROM staging.parts ORDER BY id",
     );
-    let mut theirs =
-        ask(&python, &["rows", &url(&lake.join("rows")), "id", "Country", "day", "at", "big", "yes"]).join("\n");
+    let mut theirs = ask(&python, "rows", &lake.join("rows"), &["id", "Country", "day", "at", "big", "yes"]).join("\n");
     // Python leaves out a fraction that is zero, and the rows are sorted as text.
     theirs = theirs.replace("10:00:00+00:00", "10:00:00.000000+00:00");
     let sorted = |mut lines: Vec<String>| {
@@ -260,13 +263,10 @@ fn a_layer_is_partitioned_by_any_values_and_reads_back_the_same() {
         sorted(theirs.lines().map(String::from).collect()),
         sorted(ours.join("\n").lines().map(String::from).collect())
     );
-    let files: usize = ask(&python, &["files", &url(&lake.join("rows"))])[0].parse().unwrap();
+    let files: usize = ask(&python, "files", &lake.join("rows"), &[])[0].parse().unwrap();
     assert_eq!(files, 90 + countries.len());
     assert_eq!(
-        ask(&python, &["rows", &url(&lake.join("by_day")), "n"])
-            .iter()
-            .map(|n| n.parse::<usize>().unwrap())
-            .sum::<usize>(),
+        ask(&python, "rows", &lake.join("by_day"), &["n"]).iter().map(|n| n.parse::<usize>().unwrap()).sum::<usize>(),
         900 + countries.len()
     );
     crate::retail::assert_verified(&mut session, "parts");
@@ -274,7 +274,7 @@ fn a_layer_is_partitioned_by_any_values_and_reads_back_the_same() {
 
 #[test]
 fn ways_of_publishing_that_make_no_sense_are_refused() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("layers_refused");
     let (landing, lake) = (server.create_dir("layers_refused_landing"), server.create_dir("layers_refused_lake"));
     session.execute("CREATE SCHEMA staging");

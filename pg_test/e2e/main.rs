@@ -3,8 +3,8 @@
 //! Every test makes what it needs (a database, or a server when it kills one) and leaves nothing behind. Needs the
 //! extension installed (`make install`); `make test` does that first. Settings by environment: `PG_CONFIG`,
 //! `MILLRACE_PYTHON` (a Python with the `deltalake` package), `MILLRACE_SHARED` (the folder that holds `data/`),
-//! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data or Python says "skipped" and
-//! passes; Azurite must be there, and moto in that Python.
+//! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data says "skipped" and passes; Azurite and that
+//! Python must be there, with moto in it. `matrix.rs` says which tests run on which storage.
 
 mod aggregate_counting;
 mod aggregate_queries;
@@ -43,6 +43,7 @@ mod lifecycle;
 mod limits;
 mod local_disk;
 mod look;
+mod matrix;
 mod memory;
 mod model;
 mod on_azurite;
@@ -60,6 +61,7 @@ mod schemas;
 mod seeing;
 mod server;
 mod simulate;
+mod site;
 mod sql;
 mod transforms;
 mod types;

@@ -4,6 +4,8 @@
 """
 import datetime as dt
 import decimal
+import json
+import os
 import sys
 import uuid
 
@@ -86,16 +88,19 @@ def named(kind):
     return kind.type if isinstance(getattr(kind, "type", None), str) else str(kind)
 
 
-def schema(path):
+def table_at(path):
     import deltalake
-    for field in deltalake.DeltaTable(path).schema().fields:
+    return deltalake.DeltaTable(path, storage_options=json.loads(os.environ.get("STORAGE_OPTIONS", "{}")))
+
+
+def schema(path):
+    for field in table_at(path).schema().fields:
         print(f"{field.name}\t{named(field.type)}")
 
 
 def values(path):
     """The rows' arrays as lists, one column a line."""
-    import deltalake
-    table = deltalake.DeltaTable(path).to_pyarrow_table().sort_by("_row_no")
+    table = table_at(path).to_pyarrow_table().sort_by("_row_no")
     for field in table.schema:
         if pa.types.is_list(field.type):
             print(f"{field.name}\t{table.column(field.name).to_pylist()}")

@@ -3,6 +3,8 @@
 usage: producer.py parquet|delta PLACE STEP
 """
 
+import json
+import os
 import sys
 
 import pyarrow as pa
@@ -27,8 +29,6 @@ COLUMNS = {
 table = pa.table(dict(COLUMNS[step]))
 if kind == "parquet":
     pq.write_table(table, f"{place}/.{step}")
-    import os
-
     os.rename(f"{place}/.{step}", f"{place}/{step}.parquet")
 else:
-    write_deltalake(place, table, mode="append", schema_mode="merge")
+    write_deltalake(place, table, mode="append", schema_mode="merge", storage_options=json.loads(os.environ.get("STORAGE_OPTIONS", "{}")))

@@ -1,10 +1,20 @@
 //! The Python that other Delta readers and writers of the tests live in.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
-/// A Python that can read Delta tables, if there is one.
-pub fn python() -> Option<String> {
-    let python = std::env::var("MILLRACE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_deltalake = Command::new(&python).args(["-c", "import deltalake, pyarrow"]).output().ok()?.status.success();
-    has_deltalake.then_some(python)
+/// A Python that can read Delta tables.
+pub fn python() -> String {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    PYTHON
+        .get_or_init(|| {
+            let python = std::env::var("MILLRACE_PYTHON").unwrap_or_else(|_| "python3".into());
+            let asked = Command::new(&python).args(["-c", "import deltalake, pyarrow"]).output();
+            assert!(
+                asked.is_ok_and(|output| output.status.success()),
+                "{python} has no deltalake and pyarrow; scripts/setup.sh installs them, MILLRACE_PYTHON says where"
+            );
+            python
+        })
+        .clone()
 }

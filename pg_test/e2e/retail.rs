@@ -51,10 +51,6 @@ pub fn files() -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-pub fn land_file(dir: &Path, file: &Path) {
-    land(dir, file.file_name().unwrap().to_str().unwrap(), &std::fs::read(file).unwrap());
-}
-
 /// Where a test's pipeline keeps its things.
 pub struct Places {
     pub landing: PathBuf,

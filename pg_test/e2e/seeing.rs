@@ -1,25 +1,25 @@
 //! What people see of the server at work: progress, stats, watch and doctor, and that none of it shows data or secrets.
 
-use crate::server::{Preload, Server, land, url, wait_until};
+use crate::server::{Preload, wait_until};
+use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::{Session, quote};
-use std::path::Path;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn create_pipeline(session: &mut Session, landing: &Path, every: &str, options: &str) {
+fn create_pipeline(session: &mut Session, landing: &Place, every: &str, options: &str) {
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => {}, columns => 'id int NOT NULL, note text', staging => 'staging.p',
                 every => {every}, options => {})",
         quote(&format!("{}/*.csv", url(landing))),
-        quote(options)
+        quote(&at_once(options))
     ));
 }
 
 #[test]
 fn progress_shows_what_a_worker_is_at_and_what_is_left() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let landing = server.create_dir("progress_landing");
     let mut session = server.create_database("progress");
     create_pipeline(&mut session, &landing, "'50 ms'", r#"{"max_files_per_chunk": 1}"#);
@@ -59,7 +59,7 @@ fn progress_shows_what_a_worker_is_at_and_what_is_left() {
 
 #[test]
 fn without_preload_no_process_is_seen_and_the_figures_of_chunks_are_there() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let landing = server.create_dir("stats_landing");
     let mut session = server.create_database("stats");
     create_pipeline(&mut session, &landing, "NULL", r#"{"max_files_per_chunk": 1}"#);
@@ -91,7 +91,7 @@ fn without_preload_no_process_is_seen_and_the_figures_of_chunks_are_there() {
 
 #[test]
 fn watch_fits_on_one_screen_and_refuses_an_unknown_pipeline() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let landing = server.create_dir("watch_landing");
     let mut session = server.create_database("watch");
     create_pipeline(&mut session, &landing, "NULL", "{}");
@@ -116,7 +116,7 @@ fn advice(session: &mut Session, check: &str) -> String {
 
 #[test]
 fn doctor_finds_nothing_wrong_with_a_healthy_pipeline_and_names_what_is() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let landing = server.create_dir("doctor_landing");
     let mut session = server.create_database("doctor");
     create_pipeline(&mut session, &landing, "'50 ms'", "{}");
@@ -128,7 +128,10 @@ fn doctor_finds_nothing_wrong_with_a_healthy_pipeline_and_names_what_is() {
     assert_eq!(session.lines(bad), Vec::<String>::new());
 
     assert!(advice(&mut session, "durability").starts_with("warning|Turn both on"));
-    std::fs::remove_dir_all(&landing).unwrap();
+    match landing.disk() {
+        Some(disk) => std::fs::remove_dir_all(disk).unwrap(),
+        None => session.execute("DROP USER MAPPING FOR CURRENT_USER SERVER lake"),
+    }
     wait_until("the location is missed", SOON, || advice(&mut session, "location: source").starts_with("error|"));
     wait_until("the failure is told", SOON, || {
         let told = advice(&mut session, "state");
@@ -144,7 +147,7 @@ fn doctor_finds_nothing_wrong_with_a_healthy_pipeline_and_names_what_is() {
 
 #[test]
 fn doctor_says_how_pipelines_move_on_a_server_without_preload() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let landing = server.create_dir("doctor_no_preload_landing");
     let mut session = server.create_database("doctor_no_preload");
     assert!(advice(&mut session, "preload").starts_with("notice|Add pg_millrace to shared_preload_libraries"));
@@ -155,14 +158,14 @@ fn doctor_says_how_pipelines_move_on_a_server_without_preload() {
 
 #[test]
 fn a_monitor_sees_how_it_goes_but_no_data_and_no_secret() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let landing = server.create_dir("monitor_landing");
     let mut session = server.create_database("monitor");
     create_pipeline(&mut session, &landing, "'50 ms'", "{}");
     session.execute(
         "SELECT millrace.create_consumer('p', 'c', start_at => 'earliest');
-         CREATE SERVER lake FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://hidden/', endpoint 'http://127.0.0.1:9/', allow_http 'true');
-         CREATE USER MAPPING FOR CURRENT_USER SERVER lake OPTIONS (account_key 'bm9ib2R5a25vd3M=');
+         CREATE SERVER hidden FOREIGN DATA WRAPPER millrace OPTIONS (location 'az://hidden/', endpoint 'http://127.0.0.1:9/', allow_http 'true');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER hidden OPTIONS (account_key 'bm9ib2R5a25vd3M=');
          DO $$ BEGIN CREATE ROLE eco_monitor LOGIN IN ROLE millrace_monitor; EXCEPTION WHEN duplicate_object THEN NULL; END $$;",
     );
     land(&landing, "1.csv", b"id,note\n1,precious\nx,precious\n");

@@ -1,21 +1,17 @@
 //! Simulated data: the same for the same seed, complete when visible, and shaped like the real thing.
 
-use crate::server::{Preload, Server, url, wait_until};
+use crate::server::{Preload, wait_until};
+use crate::site::{Place, Site, url};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
-fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).unwrap()))
-        .collect()
+fn contents(dir: &Place) -> BTreeMap<String, Vec<u8>> {
+    dir.list().into_iter().map(|name| (name.clone(), dir.get(&name))).collect()
 }
 
 #[test]
 fn a_seed_gives_the_same_rows_and_another_seed_gives_others() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("simulate_seed");
     for kind in ["transactions", "shop_events"] {
         let mut made = Vec::new();
@@ -40,7 +36,7 @@ fn a_seed_gives_the_same_rows_and_another_seed_gives_others() {
 
 #[test]
 fn the_columns_are_those_that_clients_rely_on() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("simulate_columns");
     for (kind, header) in [
         ("transactions", "transaction_id,event_time,step,customer,age,gender,zipcode,merchant,category,amount,fraud"),
@@ -56,12 +52,12 @@ fn the_columns_are_those_that_clients_rely_on() {
 
 #[test]
 fn a_reader_never_sees_half_a_file() {
-    let server = Server::shared(Preload::Yes);
+    let server = Site::of(module_path!(), Preload::Yes);
     let mut session = server.create_database("simulate_atomic");
     let dir = server.create_dir("simulate_atomic");
     session.execute(&format!(
         "CREATE SCHEMA staging;
-         SELECT millrace.create_pipeline('t', source => '{}/*.csv', staging => 'staging.t', every => '50 ms',
+         SELECT millrace.create_pipeline('t', source => '{}/*.csv', staging => 'staging.t', every => '50 ms', options => '{{\"settle\": 0}}',
                 columns => 'transaction_id text, event_time timestamptz, step int, customer text, age text, gender text, zipcode text,
                             merchant text, category text, amount numeric(12,2), fraud int')",
         url(&dir)
@@ -82,13 +78,13 @@ fn a_reader_never_sees_half_a_file() {
 
 #[test]
 fn simulated_transactions_look_like_the_bank_s() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("simulate_shape");
     let dir = server.create_dir("simulate_shape");
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.simulate('transactions', '{0}', rows_per_file => 50000, seed => 42);
-         SELECT millrace.create_pipeline('t', source => '{0}/*.csv', staging => 'staging.t', every => NULL,
+         SELECT millrace.create_pipeline('t', source => '{0}/*.csv', staging => 'staging.t', every => NULL, options => '{{\"settle\": 0}}',
                 columns => 'transaction_id text, event_time timestamptz, step int, customer text, age text, gender text, zipcode text,
                             merchant text, category text, amount numeric(12,2), fraud int');
          ",
@@ -111,13 +107,13 @@ fn simulated_transactions_look_like_the_bank_s() {
 
 #[test]
 fn bad_rows_come_when_asked_for_and_land_in_the_rejects() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("simulate_bad");
     let dir = server.create_dir("simulate_bad");
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.simulate('transactions', '{0}', rows_per_file => 5000, seed => 3, options => '{{\"bad_ratio\": 0.02}}');
-         SELECT millrace.create_pipeline('t', source => '{0}/*.csv', staging => 'staging.t', every => NULL,
+         SELECT millrace.create_pipeline('t', source => '{0}/*.csv', staging => 'staging.t', every => NULL, options => '{{\"settle\": 0}}',
                 columns => 'transaction_id text, event_time timestamptz, step int, customer text, age text, gender text, zipcode text,
                             merchant text, category text, amount numeric(12,2), fraud int')",
         url(&dir)
@@ -132,7 +128,7 @@ fn bad_rows_come_when_asked_for_and_land_in_the_rejects() {
 
 #[test]
 fn every_format_holds_the_same_events_and_broken_ones_are_rejected() {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("simulate_formats");
     session.execute("CREATE SCHEMA staging");
     for (kind, sums) in [
@@ -152,7 +148,7 @@ fn every_format_holds_the_same_events_and_broken_ones_are_rejected() {
                 let dir = server.create_dir(&format!("simulate_{name}"));
                 session.execute(&format!(
                     "SELECT millrace.simulate('{kind}', '{0}', rows_per_file => 1000, seed => 3, format => '{format}', options => '{{\"bad_ratio\": {bad}}}');
-                     SELECT millrace.create_pipeline('{name}', source => '{0}', columns => {1}, staging => 'staging.{name}', every => NULL)",
+                     SELECT millrace.create_pipeline('{name}', source => '{0}', columns => {1}, staging => 'staging.{name}', every => NULL, options => '{{\"settle\": 0}}')",
                     url(&dir),
                     match kind {
                         "transactions" => "'transaction_id uuid NOT NULL, event_time timestamptz, step int, zipcode text, amount numeric(12,2) NOT NULL, fraud int'",

@@ -1,15 +1,14 @@
 //! Transforms: plain SQL between the records and the staging table. A record is one whole, whatever is made of it; none is lost.
 
 use crate::retail;
-use crate::server::{Preload, Server, land, url};
+use crate::server::Preload;
+use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::{Session, quote};
-use std::path::PathBuf;
-use std::sync::Arc;
 
 struct Case {
-    _server: Arc<Server>,
+    server: Site,
     session: Session,
-    landing: PathBuf,
+    landing: Place,
 }
 
 const COLUMNS: &str = "id int NOT NULL, name text, amount text, cur text, items jsonb";
@@ -18,7 +17,7 @@ const TRANSFORM: &str = "SELECT id, upper(btrim(name)) AS name, (amount::numeric
    WHERE name <> 'skip'";
 
 fn case(name: &str) -> Case {
-    let server = Server::shared(Preload::No);
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(name);
     let landing = server.create_dir(&format!("{name}_landing"));
     session.execute(
@@ -26,7 +25,7 @@ fn case(name: &str) -> Case {
          CREATE TABLE rates (cur text PRIMARY KEY, rate numeric);
          INSERT INTO rates VALUES ('EUR', 1), ('USD', 0.9)",
     );
-    Case { _server: server, session, landing }
+    Case { server, session, landing }
 }
 
 impl Case {
@@ -37,10 +36,11 @@ impl Case {
 
     fn statement(&self, columns: &str, transform: &str, rest: &str) -> String {
         format!(
-            "SELECT millrace.create_pipeline('p', source => '{}/*', columns => {}, staging => 'staging.p', every => NULL, transform => {}{rest})",
+            "SELECT millrace.create_pipeline('p', source => '{}/*', columns => {}, staging => 'staging.p', every => NULL, transform => {}{})",
             url(&self.landing),
             quote(columns),
-            quote(transform)
+            quote(transform),
+            with_settle(rest)
         )
     }
 
@@ -66,6 +66,14 @@ impl Case {
 
     fn verified(&mut self) {
         retail::assert_verified(&mut self.session, "p");
+    }
+}
+
+/// What else the pipeline is given; files are read at once whatever its options are.
+fn with_settle(rest: &str) -> String {
+    match rest.split_once("options => '") {
+        Some((before, options)) => format!("{before}options => '{}", at_once(options)),
+        None => format!("{rest}, options => '{}'", at_once("{}")),
     }
 }
 
@@ -143,7 +151,7 @@ fn rows_are_trimmed_looked_up_exploded_and_filtered_and_every_record_is_accounte
 #[test]
 fn a_raw_layer_keeps_the_records_as_they_landed_and_aggregates_see_the_rows() {
     let mut case = case("transform_raw");
-    let raw = case._server.create_dir("transform_raw_lake");
+    let raw = case.server.create_dir("transform_raw_lake");
     case.create(COLUMNS, TRANSFORM, &format!(", raw => '{}/raw'", url(&raw)));
     case.session.execute(
         "SELECT millrace.create_aggregate('p', 'by_item', 'SELECT item, count(*) AS n, sum(eur) AS eur FROM staging.p GROUP BY item')",
@@ -220,7 +228,7 @@ fn a_keyed_pipeline_merges_what_the_transform_makes() {
 fn a_transform_may_be_given_changed_and_taken_away_and_must_fit_the_table() {
     let mut case = case("transform_alter");
     case.session.execute(&format!(
-        "SELECT millrace.create_pipeline('p', source => '{}/*', columns => 'id int, name varchar(4)', staging => 'staging.p', every => NULL)",
+        "SELECT millrace.create_pipeline('p', source => '{}/*', columns => 'id int, name varchar(4)', staging => 'staging.p', every => NULL, options => '{{\"settle\": 0}}')",
         url(&case.landing)
     ));
     case.land_and_run("1.csv", "id,name\n1, a\n");
@@ -294,18 +302,20 @@ fn what_a_transform_may_not_do_is_refused_by_name() {
 #[test]
 fn a_transform_reads_what_its_owner_may_read_and_nothing_else() {
     let mut case = case("transform_rights");
-    case.session.execute(
-        "CREATE ROLE transform_owner IN ROLE millrace_admin, pg_read_server_files;
-         GRANT ALL ON SCHEMA staging TO transform_owner;
+    let owner = case.server.name("transform_owner");
+    case.session.execute(&format!(
+        "CREATE ROLE {owner} IN ROLE millrace_admin, pg_read_server_files;
+         GRANT ALL ON SCHEMA staging TO {owner};
          CREATE TABLE secrets (id int, secret text);
          INSERT INTO secrets VALUES (1, 'theirs');
          CREATE TABLE shared (id int, what text, owner name);
-         INSERT INTO shared VALUES (1, 'yours', 'transform_owner'), (1, 'not yours', 'postgres');
+         INSERT INTO shared VALUES (1, 'yours', '{owner}'), (1, 'not yours', 'postgres');
          ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
          CREATE POLICY own ON shared USING (owner = current_user);
-         GRANT SELECT ON shared TO transform_owner",
-    );
-    case.session.execute("SET ROLE transform_owner");
+         GRANT SELECT ON shared TO {owner}",
+    ));
+    case.server.admit(&mut case.session, &owner);
+    case.session.execute(&format!("SET ROLE {owner}"));
     let statement = case.statement("id int", "SELECT id, secret FROM input JOIN secrets USING (id)", "");
     case.session.raises(&statement, "42501");
     case.create("id int", "SELECT id, what, current_user::text AS who FROM input JOIN shared USING (id)", "");
@@ -313,15 +323,17 @@ fn a_transform_reads_what_its_owner_may_read_and_nothing_else() {
     land(&case.landing, "1.csv", b"id\n1\n");
     // Whoever runs it, it is the owner who reads.
     case.session.execute("CALL millrace.run('p')");
-    assert_eq!(case.lines("SELECT id, what, who FROM staging.p"), ["1|yours|transform_owner"]);
+    assert_eq!(case.lines("SELECT id, what, who FROM staging.p"), [format!("1|yours|{owner}")]);
     // A right that is taken away stops it, and nothing half done is left.
-    case.session.execute("REVOKE SELECT ON shared FROM transform_owner");
+    case.session.execute(&format!("REVOKE SELECT ON shared FROM {owner}"));
     land(&case.landing, "2.csv", b"id\n1\n");
     case.session.raises("CALL millrace.run('p')", "42501");
     assert_eq!(case.lines("SELECT count(*) FROM staging.p"), ["1"]);
-    case.session.execute("GRANT SELECT ON shared TO transform_owner");
+    case.session.execute(&format!("GRANT SELECT ON shared TO {owner}"));
     case.session.execute("CALL millrace.run('p')");
     assert_eq!(case.lines("SELECT count(*) FROM staging.p"), ["2"]);
     case.verified();
-    case.session.execute("SELECT millrace.drop_pipeline('p', drop_tables => true); DROP OWNED BY transform_owner; DROP ROLE transform_owner");
+    case.session.execute(&format!(
+        "SELECT millrace.drop_pipeline('p', drop_tables => true); DROP OWNED BY {owner}; DROP ROLE {owner}"
+    ));
 }

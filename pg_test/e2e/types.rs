@@ -1,24 +1,34 @@
 //! The table of types in `docs/types.md` is what happens: from Parquet files to columns, and back to Delta tables.
 
+use crate::python::python;
 use crate::retail;
-use crate::server::{Preload, Server, note, url};
+use crate::server::Preload;
+use crate::site::{Place, Site, land, url};
 use crate::sql::quote;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
 const DOCUMENT: &str = include_str!("../../docs/types.md");
 
-fn python() -> Option<String> {
-    let python = std::env::var("MILLRACE_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_deltalake = Command::new(&python).args(["-c", "import deltalake, pyarrow"]).output().ok()?.status.success();
-    has_deltalake.then_some(python)
+/// Of a Delta table in the lake.
+fn ask(python: &str, question: &str, place: &Place) -> Vec<String> {
+    let (location, environment) = place.for_python();
+    ask_of(python, question, &location, environment)
 }
 
-fn ask(python: &str, question: &str, place: &Path) -> Vec<String> {
+/// Writes a file into the lake; gives what is said of it.
+fn write(python: &str, question: &str, place: &Place) -> Vec<String> {
+    let made = tempfile::tempdir().unwrap();
+    let file = made.path().join("written.parquet");
+    let said = ask_of(python, question, file.to_str().unwrap(), vec![]);
+    place.take_over(made.path());
+    said
+}
+
+fn ask_of(python: &str, question: &str, place: &str, environment: Vec<(&'static str, String)>) -> Vec<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/parquet_types.py");
-    let output = Command::new(python).args([script, question]).arg(place).output().unwrap();
-    assert!(output.status.success(), "{question} of {place:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(python).args([script, question, place]).envs(environment).output().unwrap();
+    assert!(output.status.success(), "{question} of {place}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
 }
 
@@ -32,12 +42,12 @@ fn documented(heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps_its_values() {
-    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::shared(Preload::No);
+    let python = python();
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("types");
     let (landing, lake) = (server.create_dir("types_landing"), server.create_dir("types_lake"));
     // A line for each column: its name, its type, and its values as Postgres should show them.
-    let written = ask(&python, "write", &landing.join("all.parquet"));
+    let written = write(&python, "write", &landing);
     let place = quote(&url(&landing));
     let found: BTreeMap<String, String> = session
         .rows(&format!("SELECT column_name, data_type FROM millrace.describe({place})"))
@@ -56,8 +66,8 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
         let name = format!("types_{raw}");
         let raw = if raw { quote(&url(&lake.join("raw"))) } else { "NULL".into() };
         session.execute(&format!(
-            "SELECT millrace.create_pipeline('{name}', source => {place}, raw => {raw}, semi_processed => {}, every => NULL)",
-            quote(&url(&lake.join(format!("clean_{name}"))))
+            "SELECT millrace.create_pipeline('{name}', source => {place}, raw => {raw}, semi_processed => {}, every => NULL, options => '{{\"settle\": 0}}')",
+            quote(&url(&lake.join(&format!("clean_{name}"))))
         ));
         session.execute(&format!("CALL millrace.run('{name}')"));
         assert_eq!(session.lines(&format!("SELECT raw, reasons FROM staging.{name}_rejects")), [""; 0], "{name}");
@@ -93,11 +103,11 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
     // What no list can hold is refused by name, and nothing is written in its place.
     let place = server.create_dir("types_matrix");
     session.execute(&format!(
-        "SELECT millrace.create_pipeline('matrix', '{}/*.csv', columns => 'm int[]', semi_processed => '{}', every => NULL)",
+        "SELECT millrace.create_pipeline('matrix', '{}/*.csv', columns => 'm int[]', semi_processed => '{}', every => NULL, options => '{{\"settle\": 0}}')",
         url(&place),
         url(&lake.join("matrix"))
     ));
-    crate::server::land(&place, "1.csv", b"m\n\"{{1,2},{3,4}}\"\n");
+    land(&place, "1.csv", b"m\n\"{{1,2},{3,4}}\"\n");
     session.execute("CALL millrace.run('matrix')");
     let error = session.value("SELECT error FROM millrace.publications WHERE pipeline = 'matrix'");
     assert!(error.contains("\"m\"") && error.contains("several dimensions"), "{error}");
@@ -105,13 +115,15 @@ fn every_type_of_a_parquet_file_gets_the_column_that_the_document_says_and_keeps
 
 #[test]
 fn a_uuid_is_one_also_where_the_file_says_so_in_the_words_of_parquet_alone() {
-    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::shared(Preload::No);
+    let python = python();
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("types_uuid");
     let landing = server.create_dir("types_uuid_landing");
-    ask(&python, "plain", &landing.join("plain.parquet"));
+    write(&python, "plain", &landing);
     let place = quote(&url(&landing));
-    session.execute(&format!("SELECT millrace.create_pipeline('p', source => {place}, every => NULL)"));
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => {place}, every => NULL, options => '{{\"settle\": 0}}')"
+    ));
     session.execute("CALL millrace.run('p')");
     assert_eq!(
         session.lines("SELECT pg_typeof(id), pg_typeof(ids), id, ids, n FROM staging.p ORDER BY n"),
@@ -147,11 +159,11 @@ const FLOAT: &str = "c10";
 
 #[test]
 fn a_value_goes_into_a_column_of_any_type_as_postgres_reads_its_text() {
-    let Some(python) = python() else { return note("types: skipped, no Python with deltalake and pyarrow") };
-    let server = Server::shared(Preload::No);
+    let python = python();
+    let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database("types_matrix");
     let landing = server.create_dir("types_matrix_landing");
-    let written = ask(&python, "matrix", &landing.join("all.parquet"));
+    let written = write(&python, "matrix", &landing);
     session.execute(
         "CREATE FUNCTION read_as(value text, type text) RETURNS text LANGUAGE plpgsql AS $$
          DECLARE result text;
@@ -180,7 +192,7 @@ fn a_value_goes_into_a_column_of_any_type_as_postgres_reads_its_text() {
     }
     assert!(expected.len() > 120, "{} columns", expected.len());
     session.execute(&format!(
-        "SELECT millrace.create_pipeline('p', source => {}, columns => '{}', every => NULL)",
+        "SELECT millrace.create_pipeline('p', source => {}, columns => '{}', every => NULL, options => '{{\"settle\": 0}}')",
         quote(&url(&landing)),
         columns.join(", ")
     ));

@@ -18,3 +18,14 @@ pub fn record(
     )?;
     Ok(())
 }
+
+/// The same kind of event of many subjects, each with a message, at once.
+pub fn record_each(pipeline: &str, kind: &str, subjects: Vec<String>, messages: Vec<String>) -> Result<()> {
+    spi::execute(
+        "INSERT INTO millrace.event (pipeline, kind, subject, message)
+         SELECT $1, $2, subject, message
+           FROM ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[])) AS new (subject, message)",
+        vec![pipeline.into(), kind.into(), subjects.into(), messages.into()],
+    )?;
+    Ok(())
+}

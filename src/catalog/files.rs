@@ -262,11 +262,21 @@ pub fn touch(pipeline_id: i32) -> Result<()> {
 
 /// Notes files with a state and a word of explanation, without touching what was loaded of them.
 pub fn record_state(pipeline_id: i32, files: &[(String, String, i64)], state: &str, error: Option<&str>) -> Result<()> {
+    record_states(pipeline_id, files, state, vec![error.map(str::to_owned); files.len()])
+}
+
+/// The same with a word for each.
+pub fn record_states(
+    pipeline_id: i32,
+    files: &[(String, String, i64)],
+    state: &str,
+    errors: Vec<Option<String>>,
+) -> Result<()> {
     spi::execute(
         "INSERT INTO millrace.file AS f (pipeline_id, path, etag, size, state, error)
-         SELECT $1, path, etag, size, $5, $6
-           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]))
-             AS new (path, etag, size)
+         SELECT $1, path, etag, size, $5, error
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::bigint[]), pg_catalog.unnest($6::text[]))
+             AS new (path, etag, size, error)
          ON CONFLICT (pipeline_id, path) DO UPDATE
             SET etag = EXCLUDED.etag, size = EXCLUDED.size, state = EXCLUDED.state, error = EXCLUDED.error,
                 retry_at = NULL, updated_at = pg_catalog.clock_timestamp()",
@@ -276,7 +286,7 @@ pub fn record_state(pipeline_id: i32, files: &[(String, String, i64)], state: &s
             files.iter().map(|f| Some(f.1.clone())).collect::<Vec<_>>().into(),
             files.iter().map(|f| Some(f.2)).collect::<Vec<_>>().into(),
             state.into(),
-            error.into(),
+            errors.into(),
         ],
     )?;
     Ok(())
@@ -383,11 +393,14 @@ pub fn note_contents(pipeline_id: i32, files: &[Content]) -> Result<()> {
     Ok(())
 }
 
-/// A file that was put there again, byte for byte.
-pub fn renew(pipeline_id: i32, path: &str, etag: &str) -> Result<()> {
+/// Files that were put there again, byte for byte: path and new version of each.
+pub fn renew(pipeline_id: i32, files: Vec<(String, String)>) -> Result<()> {
+    let (paths, etags): (Vec<String>, Vec<String>) = files.into_iter().unzip();
     spi::execute(
-        "UPDATE millrace.file SET etag = $3, updated_at = pg_catalog.clock_timestamp() WHERE pipeline_id = $1 AND path = $2",
-        vec![pipeline_id.into(), path.into(), etag.into()],
+        "UPDATE millrace.file AS f SET etag = new.etag, updated_at = pg_catalog.clock_timestamp()
+           FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) AS new (path, etag)
+          WHERE f.pipeline_id = $1 AND f.path = new.path",
+        vec![pipeline_id.into(), paths.into(), etags.into()],
     )?;
     Ok(())
 }

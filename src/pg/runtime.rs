@@ -130,7 +130,8 @@ impl<T: Send + 'static> Task<T> {
     }
 }
 
-fn panicked() -> Error {
+/// The error for a task that ended without an answer.
+pub fn panicked() -> Error {
     Error::new(Code::Internal, "a reading or writing task panicked")
         .hint("This is a bug in pg_millrace; please report it with the server log.")
 }

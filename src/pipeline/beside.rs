@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::model::{Code, Error, Result};
+use crate::model::Result;
+use crate::pg::runtime;
 use crate::pipeline::read::{Plan, Planned, Read, read_whole};
 
 /// Files at most this large are read as a whole.
@@ -50,7 +51,7 @@ impl ReadAhead {
         let mut next = self.begun.pop_front()?;
         self.given += next.planned.file.size;
         let whole = match &mut next.task {
-            Some(task) => Some(task.await.unwrap_or_else(|_| Err(panicked()))),
+            Some(task) => Some(task.await.unwrap_or_else(|_| Err(runtime::panicked()))),
             None => None,
         };
         Some((next.planned.clone(), whole))
@@ -73,9 +74,4 @@ impl ReadAhead {
             self.begun.push_back(Begun { planned, task });
         }
     }
-}
-
-fn panicked() -> Error {
-    Error::new(Code::Internal, "a reading task panicked")
-        .hint("This is a bug in pg_millrace; please report it with the server log.")
 }

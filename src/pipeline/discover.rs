@@ -247,10 +247,8 @@ fn note_replaced(mode: Mode, pipeline: &Pipeline, replaced: &[LandingFile]) -> R
                 true => files::begin_again(pipeline.id, &noted)?,
                 false => files::record_state(pipeline.id, &noted, "changed", Some(message))?,
             }
-            for file in replaced {
-                events::record(&pipeline.name, "file_replaced", Some(&file.path), Some(message), None)?;
-            }
-            Ok(())
+            let paths = replaced.iter().map(|f| f.path.clone()).collect();
+            events::record_each(&pipeline.name, "file_replaced", paths, vec![message.to_owned(); replaced.len()])
         })
     })?;
     match fail {

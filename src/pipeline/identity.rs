@@ -57,13 +57,11 @@ pub fn sift(mode: Mode, pipeline: &Pipeline, source: &Source, planned: Vec<Plann
 }
 
 fn note(pipeline: &Pipeline, duplicates: &[(LandingFile, String)]) -> Result<()> {
-    for (file, original) in duplicates {
-        let what = format!("duplicate of {original}");
-        let noted = [(file.path.clone(), file.etag.clone(), file.size as i64)];
-        files::record_state(pipeline.id, &noted, "skipped", Some(&what))?;
-        events::record(&pipeline.name, "file_duplicate", Some(&file.path), Some(&what), None)?;
-    }
-    Ok(())
+    let files: Vec<_> = duplicates.iter().map(|(f, _)| (f.path.clone(), f.etag.clone(), f.size as i64)).collect();
+    let paths = files.iter().map(|f| f.0.clone()).collect();
+    let words: Vec<String> = duplicates.iter().map(|(_, original)| format!("duplicate of {original}")).collect();
+    files::record_states(pipeline.id, &files, "skipped", words.iter().cloned().map(Some).collect())?;
+    events::record_each(&pipeline.name, "file_duplicate", paths, words)
 }
 
 /// Of files that were replaced after they were loaded, those that are not what they were.
@@ -73,15 +71,17 @@ pub fn replaced(mode: Mode, pipeline: &Pipeline, source: &Source, files: Vec<Lan
     }
     let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
     let before = transaction::run(mode, || scope::catalog(|| files::contents(pipeline.id, paths)))?;
-    let mut changed = Vec::new();
+    let before: HashMap<&str, &str> = before.iter().map(|c| (c.path.as_str(), c.content.as_str())).collect();
+    let (mut changed, mut same) = (Vec::new(), Vec::new());
     for file in files {
-        let known = before.iter().find(|c| c.path == file.path).map(|c| c.content.as_str());
-        let same = known.is_some() && hash(source, &file)?.as_deref() == known;
-        if same {
-            transaction::run(mode, || scope::catalog(|| files::renew(pipeline.id, &file.path, &file.etag)))?;
-        } else {
-            changed.push(file);
+        let known = before.get(file.path.as_str()).copied();
+        match known.is_some() && hash(source, &file)?.as_deref() == known {
+            true => same.push((file.path, file.etag)),
+            false => changed.push(file),
         }
+    }
+    if !same.is_empty() {
+        transaction::run(mode, || scope::catalog(|| files::renew(pipeline.id, same)))?;
     }
     Ok(changed)
 }
@@ -90,11 +90,13 @@ pub fn replaced(mode: Mode, pipeline: &Pipeline, source: &Source, files: Vec<Lan
 fn contents(mode: Mode, pipeline: &Pipeline, source: &Source, files: &[&LandingFile]) -> Result<Vec<Content>> {
     let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
     let known = transaction::run(mode, || scope::catalog(|| files::contents(pipeline.id, paths)))?;
+    let known: HashMap<(&str, &str), &Content> =
+        known.iter().map(|c| ((c.path.as_str(), c.etag.as_str()), c)).collect();
     let mut found = Vec::new();
     let mut new = Vec::new();
     for file in files {
-        match known.iter().find(|c| c.path == file.path && c.etag == file.etag) {
-            Some(content) => found.push(content.clone()),
+        match known.get(&(file.path.as_str(), file.etag.as_str())) {
+            Some(content) => found.push((*content).clone()),
             None => {
                 // What can't be read is found out, and noted, when it is its turn.
                 let Some(content) = hash(source, file)? else { continue };

@@ -2,19 +2,18 @@
 
 use super::queries::QUERIES;
 use super::{SOON, Stream};
-use crate::server::{Server, url, wait_until};
+use crate::server::wait_until;
+use crate::site::{Place, Site, url};
 use crate::sql::{Session, quote};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Field;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use pg_millrace::lake::delta::Table;
-use pg_millrace::lake::store::Credentials;
 use pg_millrace::model::location::Location;
-use std::path::Path;
 use std::sync::Arc;
 
-pub fn assert_published(server: &Server, session: &mut Session, stream: &Stream, created: usize) {
+pub fn assert_published(server: &Site, session: &mut Session, stream: &Stream, created: usize) {
     wait_until("all is published", SOON, || {
         let Ok(mut session) = server.try_session(super::DATABASE) else { return false };
         let waiting = format!(
@@ -71,11 +70,11 @@ impl Row {
     }
 }
 
-fn rows(table: &Path) -> Vec<Row> {
+fn rows(table: &Place) -> Vec<Row> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let location = Location::parse(&url(table)).unwrap();
-        let table = Table::open(&location, &Credentials::default()).await.unwrap().expect("the table is there");
+        let table = Table::open(&location, &table.credentials()).await.unwrap().expect("the table is there");
         let mut batches = table.scan(1000).await.unwrap();
         let mut rows = Vec::new();
         while let Some(batch) = batches.next().await {

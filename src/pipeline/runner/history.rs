@@ -41,6 +41,8 @@ struct Place {
     source: Source,
     settling: Settling,
     backlog: VecDeque<Planned>,
+    /// True where the newest look showed files that can't be read yet: they have not settled, or wait after a failure.
+    waits: bool,
     /// Most files of a chunk, while a batch that could not be loaded is taken apart.
     most_files: usize,
 }
@@ -179,7 +181,7 @@ impl Runner {
             None => Place::open(self.mode, pipeline, job)?,
         };
         if place.backlog.is_empty() && !place.look(self.mode, pipeline)? {
-            let waits = place.waits(self.mode, pipeline)?;
+            let waits = place.waits;
             self.backfill.place = Some(place);
             return Ok(if waits { Step::Wait(TURN) } else { Step::Done });
         }
@@ -333,7 +335,8 @@ impl Place {
         let location = job.location.as_deref().unwrap_or_default();
         let credentials = access::credentials_of(mode, pipeline, location)?;
         let source = Source::open(location, credentials)?;
-        Ok(Place { source, settling: Settling::default(), backlog: VecDeque::new(), most_files: usize::MAX })
+        let (settling, backlog) = (Settling::default(), VecDeque::new());
+        Ok(Place { source, settling, backlog, waits: false, most_files: usize::MAX })
     }
 
     /// Lists what is there and not loaded; false where that is nothing that could be read now.
@@ -341,13 +344,15 @@ impl Place {
         progress::phase(Phase::Listing);
         let listed = self.source.list(pipeline.options.recursive)?;
         let settle = pipeline.options.settle_at(self.source.directory.location());
-        let (mut ready, _) = self.settling.sift(listed, settle, Instant::now(), SystemTime::now());
+        let (mut ready, waiting) = self.settling.sift(listed, settle, Instant::now(), SystemTime::now());
+        self.waits = !waiting.is_empty();
         if pipeline.options.order == Order::Modified {
             ready.sort_by(|a, b| a.modified.cmp(&b.modified).then_with(|| a.path.cmp(&b.path)));
         }
         for asked in ready.chunks(ASKED) {
             let paths: Vec<String> = asked.iter().map(|f| self.source.directory.place_of(&f.path)).collect();
             let known = transaction::run(mode, || scope::catalog(|| ledger::known(pipeline.id, paths.clone())))?;
+            self.waits |= known.iter().any(|k| !k.is_settled() && !k.is_skipped_for_good());
             let known: HashMap<&str, &ledger::Known> = known.iter().map(|k| (k.path.as_str(), k)).collect();
             for (file, path) in asked.iter().zip(&paths) {
                 // One that was replaced after it was loaded is none of the older files any more: it stays as it was loaded.
@@ -357,19 +362,6 @@ impl Place {
             }
         }
         Ok(!self.backlog.is_empty())
-    }
-
-    /// True where files are left that can't be read yet: they have not settled, or wait after a failure.
-    fn waits(&mut self, mode: Mode, pipeline: &Pipeline) -> Result<bool> {
-        let listed = self.source.list(pipeline.options.recursive)?;
-        let settle = pipeline.options.settle_at(self.source.directory.location());
-        let (ready, waiting) = self.settling.sift(listed, settle, Instant::now(), SystemTime::now());
-        if !waiting.is_empty() {
-            return Ok(true);
-        }
-        let paths = ready.iter().map(|f| self.source.directory.place_of(&f.path)).collect();
-        let known = transaction::run(mode, || scope::catalog(|| ledger::known(pipeline.id, paths)))?;
-        Ok(known.len() < ready.len() || known.iter().any(|k| !k.is_settled() && !k.is_skipped_for_good()))
     }
 
     /// The next files, as many as one chunk may hold.
