@@ -2,7 +2,7 @@
 //!
 //! This file is the map and nothing else. A folder imports only from those above it in this list:
 //! `model` → `format`, `convert`, `lake` → `pg` → `catalog` → `pipeline` → `worker`, `api`.
-//! The first four know nothing of Postgres' server code: they build and are tested without the `pg15` feature.
+//! The first four know nothing of Postgres' server code: they build and are tested without the `postgres` feature, which `pg15` to `pg18` bring.
 #![deny(unsafe_code)]
 
 pub mod convert;
@@ -10,24 +10,24 @@ pub mod format;
 pub mod lake;
 pub mod model;
 
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 mod api;
 // The statements of aggregates are text over plain data; the rest of it runs them.
-#[cfg_attr(not(feature = "pg15"), allow(dead_code, unused_imports))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, unused_imports))]
 mod catalog;
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 #[allow(unsafe_code)]
 mod pg;
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 mod pipeline;
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 mod worker;
 
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 pgrx::pg_module_magic!();
 
 /// Called by Postgres when the library is loaded.
-#[cfg(feature = "pg15")]
+#[cfg(feature = "postgres")]
 #[pgrx::pg_guard]
 extern "C-unwind" fn _PG_init() {
     worker::init();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys;
 
+use crate::pg::versions;
+
 const LIBRARY: &str = "pg_millrace";
 
 /// Postgres' own signal handlers by address: the generated bindings wrap them in a guard that must not run in a handler.
@@ -48,8 +50,8 @@ pub fn start(kind: &str, function: &str, slot: usize) -> bool {
 pub fn begin(database: Option<u32>) {
     // SAFETY: called once, first thing in a worker's main function. The handlers are Postgres' own.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(handlers::die));
-        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(handlers::SignalHandlerForConfigReload));
+        versions::handle_signal(pg_sys::SIGTERM, handlers::die);
+        versions::handle_signal(pg_sys::SIGHUP, handlers::SignalHandlerForConfigReload);
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             Some(oid) => {

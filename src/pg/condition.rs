@@ -10,6 +10,7 @@ use pgrx::{PgList, pg_guard, pg_sys};
 use crate::model::{Code, Error, Result};
 use crate::pg::analyze::deparse::{self, Staging};
 use crate::pg::subtransaction;
+use crate::pg::versions;
 
 const ONE_ROW: &str = "A condition looks at the columns of one row, with immutable or stable functions: amount > 0.";
 
@@ -125,7 +126,7 @@ pub fn assignments(fix: &str, table: pg_sys::Oid) -> Result<Vec<(String, String)
                 return Err(no_assignments(fix));
             }
             let update = &*(*statement).stmt.cast::<pg_sys::UpdateStmt>();
-            if !(update.whereClause.is_null() && update.fromClause.is_null() && update.returningList.is_null()) {
+            if !update.whereClause.is_null() || !update.fromClause.is_null() || versions::has_returning(update) {
                 return Err(no_assignments(fix));
             }
             pg_sys::addNSItemToQuery(state, item, false, true, true);

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
 use crate::pg::tally::Tallies;
-use crate::pg::{condition, gucs, insert, spi};
+use crate::pg::{condition, gucs, insert, spi, versions};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
@@ -142,18 +142,13 @@ pub fn load(
             false,
             false,
         );
-        let entry = (*item).p_rte;
-        (*entry).requiredPerms = pg_sys::ACL_INSERT;
         let attributes: Vec<i16> = names.iter().map(|name| pg_sys::get_attnum(table, name.as_ptr())).collect();
-        for number in attributes.iter().filter(|number| **number > 0) {
-            let member = i32::from(*number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-            (*entry).insertedCols = pg_sys::bms_add_member((*entry).insertedCols, member);
-        }
+        versions::want_insert(item, attributes.iter().copied().filter(|number| *number > 0));
         let condition = match filter {
             Some(filter) => condition::prepare(state, item, &filter.condition)?,
             None => std::ptr::null_mut(),
         };
-        pg_sys::ExecCheckRTPerms((*state).p_rtable, true);
+        versions::check_rights(state);
         if gucs::direct_load() && insert::suits(relation, &attributes) {
             insert::load((state, item), relation, &attributes, condition, rows.as_mut(), tallies)?;
         } else {

@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::pg::shmem;
+use crate::pg::{shmem, versions};
 
 static mut PREVIOUS: pg_sys::ProcessUtility_hook_type = None;
 
@@ -64,7 +64,7 @@ unsafe fn vacate(name: &CStr) {
     // SAFETY: as promised by the caller; missing_ok = true.
     unsafe {
         let database = pg_sys::get_database_oid(name.as_ptr(), true);
-        if database == pg_sys::Oid::INVALID || !pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId()) {
+        if database == pg_sys::Oid::INVALID || !versions::owns_database(database) {
             return;
         }
         for pid in shmem::vacate(database.to_u32()) {

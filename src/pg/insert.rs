@@ -10,6 +10,7 @@ use crate::pg::copy::Rows;
 use crate::pg::datum::Reader;
 use crate::pg::interrupts;
 use crate::pg::tally::{Counting, Tallies};
+use crate::pg::versions;
 
 /// Rows that go into the table together: some pages full, so that WAL is written a page at a time; each needs a slot of its own.
 const BATCH: usize = 250;
@@ -21,9 +22,7 @@ pub(super) unsafe fn suits(relation: pg_sys::Relation, attributes: &[i16]) -> bo
     // SAFETY: an open relation's entry and descriptor are there as long as it is open.
     unsafe {
         let form = &*(*relation).rd_rel;
-        let descriptor = (*relation).rd_att;
-        let own_values = (0..(*descriptor).natts as usize).any(|i| {
-            let attribute = &(*descriptor).attrs.as_slice((*descriptor).natts as usize)[i];
+        let own_values = versions::attributes((*relation).rd_att).iter().any(|attribute| {
             let filled = attributes.contains(&attribute.attnum);
             attribute.attgenerated != 0
                 || (!filled && (attribute.atthasdef || attribute.attidentity != 0) && !attribute.attisdropped)
@@ -97,15 +96,14 @@ impl Target {
         // SAFETY: the same calls in the same order as COPY makes them.
         unsafe {
             let estate = pg_sys::CreateExecutorState();
-            pg_sys::ExecInitRangeTable(estate, (*state).p_rtable);
+            versions::init_range_table(estate, state);
             let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::ExecInitResultRelation(estate, info, 1);
-            pg_sys::CheckValidResultRel(info, pg_sys::CmdType::CMD_INSERT);
+            versions::check_target(info);
             pg_sys::ExecOpenIndices(info, false);
             (*estate).es_output_cid = pg_sys::GetCurrentCommandId(true);
-            let descriptor = (*relation).rd_att;
-            let described = (*descriptor).attrs.as_slice((*descriptor).natts as usize);
+            let described = versions::attributes((*relation).rd_att);
             let columns = attributes
                 .iter()
                 .map(|number| {
@@ -233,15 +231,7 @@ impl Target {
                             continue;
                         }
                         self.block = block;
-                        pg_sys::ExecInsertIndexTuples(
-                            self.info,
-                            *slot,
-                            self.estate,
-                            false,
-                            false,
-                            std::ptr::null_mut(),
-                            std::ptr::null_mut(),
-                        );
+                        versions::insert_index_entries(self.info, *slot, self.estate);
                     }
                 }
                 counting.see(per_tuple(self.estate), passed)?;
@@ -299,8 +289,12 @@ impl Target {
             let required: Vec<usize> = if constraints.is_null() || !(*constraints).has_not_null {
                 vec![]
             } else {
-                let described = (*descriptor).attrs.as_slice((*descriptor).natts as usize);
-                described.iter().enumerate().filter(|(_, a)| a.attnotnull).map(|(i, _)| i).collect()
+                versions::attributes(descriptor)
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, a)| a.attnotnull)
+                    .map(|(i, _)| i)
+                    .collect()
             };
             let partition = (*(*self.relation).rd_rel).relispartition;
             for slot in &self.passed {

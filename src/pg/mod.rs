@@ -34,4 +34,5 @@ pub mod transaction;
 pub mod transform;
 pub mod unchanged;
 pub mod user;
+mod versions;
 pub mod waiters;

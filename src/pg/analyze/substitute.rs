@@ -9,6 +9,7 @@ use pgrx::{PgList, pg_guard, pg_sys};
 
 use crate::model::aggregate::{self, GROUPED};
 use crate::model::{Code, Error, Result};
+use crate::pg::versions;
 
 use super::deparse;
 use super::rules::refused;
@@ -31,8 +32,6 @@ struct Walk<'a> {
     calls: Vec<*mut pg_sys::Aggref>,
     ungrouped: Option<*mut pg_sys::Var>,
 }
-
-type Mutator = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> *mut pg_sys::Node;
 
 pub unsafe fn substitute(query: *mut pg_sys::Query, keys: &[*mut pg_sys::Node]) -> Result<Substituted> {
     unsafe {
@@ -183,9 +182,7 @@ unsafe extern "C-unwind" fn mutate(node: *mut pg_sys::Node, context: *mut c_void
             }
             _ => {}
         }
-        // The mutator's type is declared without arguments, as C's unspecified ones are.
-        let again = std::mem::transmute::<Mutator, unsafe extern "C-unwind" fn() -> *mut pg_sys::Node>(mutate);
-        pg_sys::expression_tree_mutator(node, Some(again), context)
+        versions::mutate_tree(node, mutate, context)
     }
 }
 
