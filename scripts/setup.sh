@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 PGRX_VERSION=0.18.1
 AZURITE_VERSION=3.34.0
-packages=(build-essential pkg-config libssl-dev clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-pgq3 python3-venv python3-psycopg python3-yaml pgbouncer openssl)
+packages=(build-essential pkg-config libssl-dev clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-hll postgresql-15-pgq3 python3-venv python3-psycopg python3-yaml pgbouncer openssl)
 
 # Azurite needs Node.js; any that is there will do, Debian's else.
 if [ "${1:-all}" != build ] && ! command -v npm >/dev/null; then packages+=(nodejs npm); fi

@@ -6,7 +6,7 @@ use crate::site::{Place, Site, at_once, land, url};
 use crate::sql::Session;
 
 struct Case {
-    _server: Site,
+    server: Site,
     session: Session,
     landing: Place,
 }
@@ -23,7 +23,7 @@ fn case(name: &str, options: &str) -> Case {
         url(&landing),
         at_once(options)
     ));
-    Case { _server: server, session, landing }
+    Case { server, session, landing }
 }
 
 impl Case {
@@ -114,6 +114,36 @@ fn a_file_that_is_delivered_again_under_another_name_is_known_by_what_is_in_it()
 }
 
 #[test]
+fn older_files_that_a_backfill_brings_are_known_by_what_is_in_them_too() {
+    let mut case = case("duplicates_older", r#"{"identity": "content"}"#);
+    let older = case.server.create_dir("duplicates_older_place");
+    land(&case.landing, "1.csv", b"id,kind,n\n1,a,1\n");
+    case.session.execute("CALL millrace.run('p')");
+    for (name, n) in [("again.csv", 1), ("new.csv", 2), ("twice.csv", 2)] {
+        land(&older, name, format!("id,kind,n\n1,a,{n}\n").as_bytes());
+    }
+    let call = format!("CALL millrace.backfill('p', location => '{}/*.csv')", url(&older));
+    case.session.execute(&call);
+    case.session.execute(&call);
+    land(&case.landing, "2.csv", b"id,kind,n\n1,a,2\n");
+    case.session.execute("CALL millrace.run('p')");
+    assert_eq!(
+        case.session.lines(
+            "SELECT regexp_replace(path, '.*/', ''), state, regexp_replace(error, '(of ).*/', '\\1') FROM millrace.files ORDER BY 1"
+        ),
+        [
+            "1.csv|loaded|",
+            "2.csv|skipped|duplicate of new.csv",
+            "again.csv|skipped|duplicate of 1.csv",
+            "new.csv|loaded|",
+            "twice.csv|skipped|duplicate of new.csv",
+        ]
+    );
+    assert_eq!(case.sums(), ["a|2|3"]);
+    retail::assert_verified(&mut case.session, "p");
+}
+
+#[test]
 fn rejects_have_a_retention_of_their_own_that_waits_for_who_consumes_them() {
     let mut case = case("duplicates_rejects_kept", r#"{"rejects_retention": "2 chunks", "chunks_per_partition": 1}"#);
     case.session.execute("SELECT millrace.create_consumer('p.rejects', 'mender', start_at => 'earliest')");
@@ -130,6 +160,15 @@ fn rejects_have_a_retention_of_their_own_that_waits_for_who_consumes_them() {
     case.land_and_run("7.csv", "7,a,1\nx,a,1\n");
     case.session.execute("CALL millrace.run('p')");
     assert_eq!(case.session.value(kept), "6 7");
+    // Whoever comes now begins with what is there, and is told so.
+    case.session.execute("SELECT millrace.create_consumer('p.rejects', 'late', start_at => 'earliest')");
+    let first = "SELECT chunk_no FROM millrace.next_chunk('p.rejects', 'late')";
+    assert_eq!(case.session.number(first), 6);
+    let error = case
+        .session
+        .refused_with_hint("SELECT millrace.create_consumer('p.rejects', 'too_early', start_at => '5')", "22023");
+    assert!(error.hint().is_some_and(|hint| hint.contains("kept is 6")), "{error:?}");
+    assert_eq!(case.session.number("SELECT millrace.create_consumer('p', 'rows', start_at => '1')"), 0);
     assert_eq!(case.session.number("SELECT count(*) FROM staging.p"), 7, "rows are kept as before");
     retail::assert_verified(&mut case.session, "p");
 }

@@ -6,6 +6,7 @@
 //! `LAND_PER_SECOND` (how fast invoices land). A test without the shared data says "skipped" and passes; Azurite and that
 //! Python must be there, with moto in it. `matrix.rs` says which tests run on which storage.
 
+mod aggregate_approx;
 mod aggregate_counting;
 mod aggregate_queries;
 mod aggregate_reading;

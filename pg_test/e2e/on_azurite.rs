@@ -3,6 +3,8 @@
 // The same files stand in main.rs for local disk.
 #![allow(clippy::duplicate_mod)]
 
+#[path = "aggregate_approx.rs"]
+mod aggregate_approx;
 #[path = "aggregate_counting.rs"]
 mod aggregate_counting;
 #[path = "aggregate_queries.rs"]

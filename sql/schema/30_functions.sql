@@ -76,7 +76,8 @@ pipeline: its name. name: of the view; in the schema of the staging table unless
 stddev of integers and numerics cost as much as the chunk; the others (string_agg, array_agg, sums of floats …) are computed again for each group that a chunk
 touches, from all its rows, by an index that is made on the staging table. What can''t be kept is refused by name.
 publish: URL of a Delta table that gets the aggregate; NULL = none. options: how: publish_mode (append: the groups that chunks have changed, with _chunk_no;
-overwrite: the whole state in place of the one before), publish_every and checkpoint_every (else as the pipeline says), partition_by.';
+overwrite: the whole state in place of the one before), publish_every and checkpoint_every (else as the pipeline says), partition_by. approx (true): count(DISTINCT x)
+by sketches of the extension hll, some 2 % wrong and of a fixed size; not on keyed pipelines.';
 
 CREATE FUNCTION millrace.drop_aggregate(pipeline text, name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_aggregate_wrapper';

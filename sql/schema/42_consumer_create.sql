@@ -16,7 +16,8 @@ BEGIN
     -- (A REPEATABLE READ transaction whose snapshot is older than the head gets a serialization failure here, as it must.)
     -- The row exists from the pipeline's creation, so a stream without chunks is no special case; it is gone if the pipeline was
     -- dropped while this waited.
-    SELECT p.head, p.kept_from INTO head, oldest FROM millrace.position p WHERE p.pipeline_id = _start_position.pipeline_id FOR SHARE;
+    SELECT p.head, CASE (millrace._resolve_stream(stream)).layer WHEN 'rejects' THEN GREATEST(p.kept_from, p.rejects_kept_from) ELSE p.kept_from END
+      INTO head, oldest FROM millrace.position p WHERE p.pipeline_id = _start_position.pipeline_id FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_object',
             MESSAGE = pg_catalog.format('stream "%s" does not exist', stream),

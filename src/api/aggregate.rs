@@ -22,13 +22,14 @@ fn create_aggregate(
         let query = required(query, "query")?;
         let given = json(options);
         let options = LayerOptions::parse(&given)?;
-        if publish.is_none() && given.as_object().is_some_and(|given| !given.is_empty()) {
+        let of_publishing = |name: &String| name != "approx";
+        if publish.is_none() && given.as_object().is_some_and(|given| given.keys().any(of_publishing)) {
             return Err(Error::new(
                 Code::InvalidParameter,
-                "options say how an aggregate is published, and this one is not",
+                "all options but \"approx\" say how an aggregate is published, and this one is not",
             )
             .detail(format!("options is {given}, and publish is NULL."))
-            .hint("Give publish, or leave options out."));
+            .hint("Give publish, or leave them out."));
         }
         let pipeline = define::lock_own(required(pipeline, "pipeline")?, "change")?;
         aggregates::create(&pipeline, name, query, publish, &options)?;

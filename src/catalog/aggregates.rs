@@ -96,6 +96,15 @@ pub fn insert(new: New<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The schema of the extension hll, quoted; `None` where it is not installed.
+pub fn schema_of_hll() -> Result<Option<String>> {
+    spi::value(
+        "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+          WHERE e.extname = 'hll'",
+        vec![],
+    )
+}
+
 /// Rows that were loaded and are there.
 pub fn rows(pipeline_id: i32) -> Result<i64> {
     let n: Option<i64> = spi::value(

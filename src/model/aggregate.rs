@@ -10,8 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, Error, Result};
 
+pub use sketch::Hll;
+
 /// Stored in each plan; a plan of a later version is refused, never guessed at.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
+
+/// The version of plans without sketches, which those before read, too.
+const WITHOUT_SKETCHES: u32 = 1;
 
 /// The name under which [`Plan::body`] reads the groups.
 pub const GROUPED: &str = "grouped";
@@ -48,6 +53,8 @@ pub enum Function {
     CountRows,
     Count(Expression),
     CountDistinct(Expression),
+    /// The same by a sketch; the value comes hashed, and is of the type of hashes that sketches take.
+    Sketch(Expression),
     Sum(Expression, Digits),
     Avg(Expression, Digits),
     Min(Expression),
@@ -117,6 +124,8 @@ pub enum PartialKind {
     Max,
     /// Counts the pairs that are in the distinct table of this number.
     Distinct(usize),
+    /// What a sketch has seen of a set of values.
+    Sketch,
     /// The aggregate's own value, computed from a touched group's rows; the argument is the whole call.
     Again,
 }
@@ -125,7 +134,7 @@ impl PartialKind {
     /// The aggregate function that gives it from rows; `None` where it is counted up.
     pub fn function(&self) -> Option<&'static str> {
         match self {
-            PartialKind::Count | PartialKind::Distinct(_) | PartialKind::Again => None,
+            PartialKind::Count | PartialKind::Distinct(_) | PartialKind::Sketch | PartialKind::Again => None,
             PartialKind::Sum(_) => Some("sum"),
             PartialKind::Min => Some("min"),
             PartialKind::Max => Some("max"),
@@ -212,6 +221,7 @@ pub struct Findings {
     pub having: bool,
     pub query: String,
     pub keys_shown: bool,
+    pub hll: Option<Hll>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,8 +243,11 @@ pub struct Plan {
     pub having: bool,
     /// True where each grouping key is an output column by itself, so that a reader can tell groups apart.
     pub keys_shown: bool,
-    /// The user's own query, every name in it qualified.
+    /// The user's own query, every name in it qualified; with sketches, what it means by them.
     pub query: String,
+    /// Whose sketches are kept, where some are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hll: Option<Hll>,
 }
 
 /// The name of the grouping key with this index, counted from 0.
@@ -278,7 +291,7 @@ impl Plan {
             .map(|(i, expression)| Key { column: key_column(i), expression })
             .collect();
         let mut plan = Plan {
-            version: PLAN_VERSION,
+            version: if findings.hll.is_some() { PLAN_VERSION } else { WITHOUT_SKETCHES },
             signed: findings.signed,
             keys,
             condition: findings.condition,
@@ -291,6 +304,7 @@ impl Plan {
             having: findings.having,
             keys_shown: findings.keys_shown,
             query: findings.query,
+            hll: findings.hll,
         };
         for (i, call) in findings.calls.iter().enumerate() {
             let reading = plan.keep(call);
@@ -396,6 +410,11 @@ impl Plan {
                 // The filter is applied on the way into the table of distinct values.
                 let kind = PartialKind::Distinct(self.distinct_set(a, &filter));
                 return Reading::Column(self.partial(kind, None, None, &call.kept_type, None, None));
+            }
+            Function::Sketch(a) => {
+                let argument = Some(self.input(&a.sql));
+                let sketch = self.partial(PartialKind::Sketch, argument, filter, &call.kept_type, None, None);
+                return Reading::Formula(self.hll.iter().map(|hll| hll.count(&sketch)).collect());
             }
             Function::Sum(a, digits) => return Reading::Column(self.sum(a, *digits, filter, &call.kept_type).0),
             Function::Avg(a, digits) => {
@@ -504,5 +523,6 @@ impl Plan {
     }
 }
 
+mod sketch;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ pub const CHECKPOINT_EVERY: u32 = 100;
 /// much as loading them.
 pub const WHILE_BUSY: Duration = Duration::from_secs(1);
 
-/// The options of an aggregate that say how it is published.
+/// The options of an aggregate: how it is published, and how exact it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct LayerOptions {
@@ -40,6 +40,8 @@ pub struct LayerOptions {
     /// Columns that the table is partitioned by.
     #[serde(deserialize_with = "keyed::names")]
     pub partition_by: Vec<String>,
+    /// Distinct values are counted by sketch.
+    pub approx: bool,
 }
 
 /// How one layer is published.

@@ -15,7 +15,7 @@ use std::ffi::CString;
 
 use pgrx::{PgList, pg_sys};
 
-use crate::model::aggregate::{Compare, Expression, Findings, Output, Plan};
+use crate::model::aggregate::{self, Compare, Expression, Findings, Function, GROUPED, Hll, Output, Plan};
 use crate::model::{Code, Error, Result};
 
 use deparse::Staging;
@@ -25,8 +25,8 @@ use substitute::Substituted;
 const MOST_KEYS: usize = 31;
 
 /// Reads the query under the caller's own search path. `staging` is the only table it may read; `signed`: its rows may be
-/// changed and deleted.
-pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool) -> Result<Plan> {
+/// changed and deleted. With `hll` distinct values are counted by its sketches.
+pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool, hll: Option<Hll>) -> Result<Plan> {
     let source = CString::new(query)
         .map_err(|_| Error::new(Code::InvalidParameter, "the aggregate's query holds a zero byte"))?;
     // SAFETY: we run on the backend's own thread; the trees live in the current memory context, which outlives
@@ -38,14 +38,15 @@ pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool) -> Result<Plan> 
         shape::check(parsed, staging)?;
         deparse::pinned(|| {
             substitute::each_call(parsed, |call| calls::order_by_arrival(call, staging))?;
-            plan(parsed, Staging::new(staging), signed)
+            plan(parsed, staging, signed, hll)
         })
     }
 }
 
-unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging, signed: bool) -> Result<Plan> {
+unsafe fn plan(parsed: *mut pg_sys::Query, table: pg_sys::Oid, signed: bool, hll: Option<Hll>) -> Result<Plan> {
     unsafe {
-        let query = deparse::query(parsed)?;
+        let mut query = deparse::query(parsed)?;
+        let staging = Staging::new(table);
         let key_nodes = group_keys(parsed)?;
         let quals = (*(*parsed).jointree).quals;
         rules::check_row_expression(quals)?;
@@ -58,20 +59,56 @@ unsafe fn plan(parsed: *mut pg_sys::Query, staging: Staging, signed: bool) -> Re
         let outside = substitute::substitute(parsed, &key_nodes)?;
         let mut calls = Vec::new();
         for &aggref in &outside.calls {
-            calls.push(calls::call(aggref, &staging)?);
+            calls.push(calls::call(aggref, &staging, hll.as_ref())?);
+        }
+        let is_sketched = calls.iter().any(|call| matches!(call.function, Function::Sketch(_)));
+        if hll.is_some() && !is_sketched {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                "option \"approx\" is for count(DISTINCT …), and the query has none",
+            )
+            .detail("Nothing else is approximated.")
+            .hint("Leave it out."));
         }
         rules::check_group_expression(outside.targets.cast())?;
         rules::check_group_expression(outside.having)?;
 
+        let condition = if quals.is_null() { None } else { Some(staging.condition(quals)?) };
+        let outputs = outputs(&outside)?;
+        let body = deparse::query(outside.over_groups(parsed)?)?;
+        if let Some(hll) = &hll {
+            let mut columns = Vec::new();
+            for (i, key) in keys.iter().enumerate() {
+                columns.push(format!("{} AS {}", key.sql, aggregate::key_column(i)));
+            }
+            for (i, (call, &aggref)) in calls.iter().zip(&outside.calls).enumerate() {
+                let value = match (&call.function, &call.filter) {
+                    (Function::Sketch(value), Some(filter)) => {
+                        hll.count(&format!("{} FILTER (WHERE {filter})", hll.of_values(&value.sql)))
+                    }
+                    (Function::Sketch(value), None) => hll.count(&hll.of_values(&value.sql)),
+                    _ => staging.condition(aggref.cast())?,
+                };
+                columns.push(format!("{value} AS {}", aggregate::value_column(i)));
+            }
+            let places: Vec<String> = (1..=keys.len()).map(|place| place.to_string()).collect();
+            let condition = condition.as_ref().map(|sql| format!(" WHERE {sql}")).unwrap_or_default();
+            let group_by = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", places.join(", ")) };
+            let from = shape::relation_name(table)?;
+            query =
+                format!("WITH {GROUPED} AS (SELECT {} FROM {from}{condition}{group_by}) {body}", columns.join(", "));
+        }
+
         Ok(Plan::assemble(Findings {
             signed,
             keys,
-            condition: if quals.is_null() { None } else { Some(staging.condition(quals)?) },
-            outputs: outputs(&outside)?,
-            body: deparse::query(outside.over_groups(parsed)?)?,
+            condition,
+            outputs,
+            body,
             having: !outside.having.is_null(),
             query,
             keys_shown: outside.keys_shown(),
+            hll,
             calls,
         }))
     }

@@ -7,7 +7,7 @@ use crate::catalog::aggregates::{self, Aggregate};
 use crate::catalog::{chunks, layers, pipelines, staging};
 use crate::lake::delta::Table;
 use crate::lake::store::Credentials;
-use crate::model::aggregate::{PartialKind, Plan};
+use crate::model::aggregate::{Hll, PartialKind, Plan};
 use crate::model::location::Location;
 use crate::model::options::Options;
 use crate::model::pipeline::Pipeline;
@@ -148,7 +148,8 @@ pub fn create(
         None => (staging.schema.clone(), name.to_string()),
     };
     // Under the caller's search_path the query's names mean what the user sees; what is deparsed is qualified.
-    let plan = analyze::analyze(query, Oid::from(pipeline.staging), pipeline.is_keyed())?;
+    let hll = if options.approx { Some(hll(pipeline)?) } else { None };
+    let plan = analyze::analyze(query, Oid::from(pipeline.staging), pipeline.is_keyed(), hll)?;
     check_lasting(&relation_name, &plan, pipeline.is_keyed(), &pipeline.options)?;
     let names = Names::new(&schema, &relation_name, &plan, plan.has_changes())?;
     if relation_name == "rejects" {
@@ -232,6 +233,20 @@ pub fn create(
             }
         }
         Ok(())
+    })
+}
+
+/// The extension whose sketches count distinct values.
+fn hll(pipeline: &Pipeline) -> Result<Hll> {
+    if pipeline.is_keyed() {
+        return Err(Error::new(Code::Unsupported, "option \"approx\" is not supported on a keyed pipeline")
+            .detail("Rows change there, and a sketch can't give back what it has seen.")
+            .hint("Leave it out: distinct values are then counted exactly, with the number of rows that hold each."));
+    }
+    scope::catalog(aggregates::schema_of_hll)?.map(Hll).ok_or_else(|| {
+        Error::new(Code::UndefinedObject, "option \"approx\" needs the extension \"hll\"")
+            .detail("Distinct values are counted by its sketches, and it is not installed in this database.")
+            .hint("CREATE EXTENSION hll; (Debian's package is postgresql-15-hll), or leave the option out to count exactly.")
     })
 }
 

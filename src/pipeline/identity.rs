@@ -22,8 +22,14 @@ use crate::pipeline::read::Planned;
 use crate::pipeline::scope;
 use crate::pipeline::source::Source;
 
-/// The planned files without those that are duplicates.
-pub fn sift(mode: Mode, pipeline: &Pipeline, source: &Source, planned: Vec<Planned>) -> Result<Vec<Planned>> {
+/// The planned files without those that are duplicates. `named`: how the ledger calls a file of this source.
+pub fn sift(
+    mode: Mode,
+    pipeline: &Pipeline,
+    source: &Source,
+    named: &dyn Fn(&str) -> String,
+    planned: Vec<Planned>,
+) -> Result<Vec<Planned>> {
     if pipeline.options.identity != Identity::Content {
         return Ok(planned);
     }
@@ -33,7 +39,7 @@ pub fn sift(mode: Mode, pipeline: &Pipeline, source: &Source, planned: Vec<Plann
         .filter(|p| p.records_done == 0 && p.from_byte == 0 && p.file.size > 0)
         .map(|p| &p.file)
         .collect();
-    let contents = contents(mode, pipeline, source, &new)?;
+    let contents = contents(mode, pipeline, source, named, &new)?;
     let wanted: Vec<String> = contents.iter().map(|c| c.content.clone()).collect();
     let loaded = transaction::run(mode, || scope::catalog(|| files::with_content(pipeline.id, wanted)))?;
     let loaded: HashMap<&str, &str> = loaded.iter().map(|c| (c.content.as_str(), c.path.as_str())).collect();
@@ -42,9 +48,10 @@ pub fn sift(mode: Mode, pipeline: &Pipeline, source: &Source, planned: Vec<Plann
     let mut duplicates = Vec::new();
     let mut left = Vec::new();
     for plan in &planned {
-        let content = of.get(plan.file.path.as_str()).copied();
-        match content.and_then(|content| loaded.get(content)).filter(|path| **path != plan.file.path) {
-            Some(original) => duplicates.push((plan.file.clone(), original.to_string())),
+        let path = named(&plan.file.path);
+        let content = of.get(path.as_str()).copied();
+        match content.and_then(|content| loaded.get(content)).filter(|loaded| **loaded != path) {
+            Some(original) => duplicates.push((LandingFile { path, ..plan.file.clone() }, original.to_string())),
             // The second of two alike has its turn once it is known what became of the first.
             None if content.is_some_and(|content| !seen.insert(content)) => {}
             None => left.push(plan.clone()),
@@ -87,20 +94,26 @@ pub fn replaced(mode: Mode, pipeline: &Pipeline, source: &Source, files: Vec<Lan
 }
 
 /// What is in each file: noted in the ledger, or found out and noted now.
-fn contents(mode: Mode, pipeline: &Pipeline, source: &Source, files: &[&LandingFile]) -> Result<Vec<Content>> {
-    let paths: Vec<String> = files.iter().map(|f| f.path.clone()).collect();
-    let known = transaction::run(mode, || scope::catalog(|| files::contents(pipeline.id, paths)))?;
+fn contents(
+    mode: Mode,
+    pipeline: &Pipeline,
+    source: &Source,
+    named: &dyn Fn(&str) -> String,
+    files: &[&LandingFile],
+) -> Result<Vec<Content>> {
+    let paths: Vec<String> = files.iter().map(|f| named(&f.path)).collect();
+    let known = transaction::run(mode, || scope::catalog(|| files::contents(pipeline.id, paths.clone())))?;
     let known: HashMap<(&str, &str), &Content> =
         known.iter().map(|c| ((c.path.as_str(), c.etag.as_str()), c)).collect();
     let mut found = Vec::new();
     let mut new = Vec::new();
-    for file in files {
-        match known.get(&(file.path.as_str(), file.etag.as_str())) {
+    for (file, path) in files.iter().zip(paths) {
+        match known.get(&(path.as_str(), file.etag.as_str())) {
             Some(content) => found.push((*content).clone()),
             None => {
                 // What can't be read is found out, and noted, when it is its turn.
                 let Some(content) = hash(source, file)? else { continue };
-                let (path, etag, size) = (file.path.clone(), file.etag.clone(), file.size as i64);
+                let (etag, size) = (file.etag.clone(), file.size as i64);
                 new.push(Content { path, etag, size, content });
             }
         }

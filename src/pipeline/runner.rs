@@ -289,7 +289,7 @@ impl Runner {
         if chunk.is_empty() {
             return Ok(Tick::Idle);
         }
-        let chunk = identity::sift(self.mode, pipeline, &source, chunk)?;
+        let chunk = identity::sift(self.mode, pipeline, &source, &str::to_owned, chunk)?;
         if chunk.is_empty() {
             return Ok(Tick::Worked);
         }

@@ -108,7 +108,7 @@ fn spec(plan: &Plan) -> Spec {
                 PartialKind::Sum(_) => Some(measure(What::Sum, partial)),
                 PartialKind::Min => Some(measure(What::Least, partial)),
                 PartialKind::Max => Some(measure(What::Greatest, partial)),
-                PartialKind::Distinct(_) | PartialKind::Again => None,
+                PartialKind::Distinct(_) | PartialKind::Sketch | PartialKind::Again => None,
             })
             .collect(),
         sets: plan

@@ -17,7 +17,7 @@ pub fn is_countable(plan: &Plan) -> bool {
             PartialKind::Count | PartialKind::Distinct(_) => true,
             PartialKind::Sum(Digits::Whole | Digits::Fixed | Digits::Varying) => true,
             PartialKind::Min | PartialKind::Max => ORDERED.contains(&partial.type_name.as_str()),
-            PartialKind::Again => false,
+            PartialKind::Sketch | PartialKind::Again => false,
         })
 }
 

@@ -153,6 +153,9 @@ fn partial_delta(plan: &Plan, partial: &Partial) -> Vec<String> {
     if partial.kind == PartialKind::Count {
         return vec![format!("{} AS {p}", counted(plan, x, filter))];
     }
+    if let (PartialKind::Sketch, Some(hll)) = (partial.kind, &plan.hll) {
+        return vec![format!("{} AS {p}", filtered(&hll.of_values(x), [filter, None]))];
+    }
     let Some(function) = partial.kind.function() else { return vec![] };
     if !plan.signed {
         return vec![format!("{} AS {p}", filtered(&format!("{function}({x})"), [filter, None]))];
@@ -233,6 +236,7 @@ fn merged_partial(plan: &Plan, partial: &Partial) -> String {
                 None => sum,
             }
         }
+        PartialKind::Sketch => plan.hll.iter().map(|hll| hll.union(&format!("s.{p}"), &format!("d.{p}"))).collect(),
         PartialKind::Again => format!("s.{p}"),
         PartialKind::Min => format!("least(s.{p}, d.{p}{})", side(plan)),
         PartialKind::Max => format!("greatest(s.{p}, d.{p}{})", side(plan)),
@@ -266,7 +270,11 @@ fn spoilt_by(plan: &Plan, partial: &Partial) -> Vec<String> {
             let none_comes = format!("(d.{p}_in_scale IS NULL OR d.{p}_in_scale < d.{p}_out_scale)");
             vec![special, format!("d.{p}_out_scale >= scale(s.{p}) AND {none_comes}")]
         }
-        PartialKind::Sum(Digits::Whole) | PartialKind::Count | PartialKind::Distinct(_) | PartialKind::Again => vec![],
+        PartialKind::Sum(Digits::Whole)
+        | PartialKind::Count
+        | PartialKind::Distinct(_)
+        | PartialKind::Sketch
+        | PartialKind::Again => vec![],
     }
 }
 

@@ -46,6 +46,7 @@ fn assemble(signed: bool, keys: Vec<Expression>, calls: Vec<Call>) -> Plan {
         having: false,
         query: "SELECT merchant, avg(amount) AS mean FROM staging.t GROUP BY merchant".into(),
         keys_shown: true,
+        hll: None,
     })
 }
 

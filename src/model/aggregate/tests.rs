@@ -28,6 +28,7 @@ fn plan(calls: Vec<Call>) -> Plan {
         having: false,
         query: "SELECT merchant FROM staging.transactions GROUP BY merchant".into(),
         keys_shown: true,
+        hll: None,
     })
 }
 

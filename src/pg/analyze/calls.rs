@@ -3,7 +3,7 @@
 use pgrx::{PgList, pg_sys};
 
 use crate::model::Result;
-use crate::model::aggregate::{Call, Digits, Expression, Function, Spread};
+use crate::model::aggregate::{Call, Digits, Expression, Function, Hll, Spread};
 
 use super::deparse::{self, Staging};
 use super::rules::{self, refused};
@@ -11,7 +11,8 @@ use super::rules::{self, refused};
 const KNOWN: &str =
     "Use one of Postgres' own aggregates such as count, sum, avg, min, max, bool_and, stddev or string_agg.";
 
-pub unsafe fn call(aggref: *mut pg_sys::Aggref, staging: &Staging) -> Result<Call> {
+/// `hll`: distinct values are counted by its sketches.
+pub unsafe fn call(aggref: *mut pg_sys::Aggref, staging: &Staging, hll: Option<&Hll>) -> Result<Call> {
     unsafe {
         let call = &*aggref;
         let signature = deparse::text(pg_sys::format_procedure(call.aggfnoid))?;
@@ -38,7 +39,19 @@ pub unsafe fn call(aggref: *mut pg_sys::Aggref, staging: &Staging) -> Result<Cal
                 let what = format!("count(DISTINCT {})", expression.sql);
                 rules::check_storable(pg_sys::exprType(node), &what)?;
                 rules::check_ordered(pg_sys::exprType(node), &what)?;
-                Ok(count(Function::CountDistinct(expression), filter))
+                let Some(hll) = hll else { return Ok(count(Function::CountDistinct(expression), filter)) };
+                let Some(hashed) = hll.hashed(&expression) else {
+                    return Err(refused(&format!("{what} by sketch"))
+                        .detail("A sketch takes the hash of a value, and its type has none.")
+                        .hint("Leave option \"approx\" out."));
+                };
+                let hashed = Expression { sql: hashed, ..expression };
+                Ok(Call {
+                    function: Function::Sketch(hashed),
+                    filter,
+                    kept_type: hll.type_name(),
+                    kept_collation: None,
+                })
             }
             "count" => Ok(count(Function::Count(expression()?), filter)),
             "min" => smallest_or_greatest(Function::Min(expression()?), call, &signature, filter),

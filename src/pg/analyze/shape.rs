@@ -172,7 +172,8 @@ unsafe fn check_tables(query: &pg_sys::Query, staging: pg_sys::Oid) -> Result<()
     }
 }
 
-unsafe fn relation_name(relation: pg_sys::Oid) -> Result<String> {
+/// The table as the query means it, qualified.
+pub unsafe fn relation_name(relation: pg_sys::Oid) -> Result<String> {
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
         let name = pg_sys::get_rel_name(relation);

@@ -186,6 +186,13 @@ impl Runner {
             return Ok(if waits { Step::Wait(TURN) } else { Step::Done });
         }
         let chunk = place.chunk(&pipeline.options);
+        let directory = place.source.directory.clone();
+        let named = |path: &str| directory.place_of(path);
+        let chunk = identity::sift(self.mode, pipeline, &place.source, &named, chunk)?;
+        if chunk.is_empty() {
+            self.backfill.place = Some(place);
+            return Ok(Step::Did(Tick::Worked));
+        }
         let mut plan = self.plan_for(pipeline, job)?;
         plan.files.directory = place.source.directory.clone();
         let (columns, format) = (plan.columns.clone(), plan.files.format.clone());
