@@ -11,7 +11,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::error::required;
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{procedure, shmem, user};
-use crate::pipeline::{define, delta, files, history, run as running, scope};
+use crate::pipeline::{backfill, define, delta, files, run as running, scope};
 use crate::worker;
 
 const ADMIN: &std::ffi::CStr = c"millrace_admin";
@@ -149,16 +149,16 @@ fn backfill(
     answer((|| {
         let name = required(pipeline, "pipeline")?.to_string();
         let location = location.map(str::to_string);
-        let wanted = history::Wanted { location, versions: span(versions)?, chunks: span(chunks)?, rate, consumers };
+        let wanted = backfill::Wanted { location, versions: span(versions)?, chunks: span(chunks)?, rate, consumers };
         let _procedure = procedure::enter(fcinfo, "millrace.backfill")?;
-        let (pipeline, generation) = transaction::run(Mode::Procedure, || history::begin(&name, &wanted))?;
+        let (pipeline, generation) = transaction::run(Mode::Procedure, || backfill::begin(&name, &wanted))?;
         worker::wake();
-        history::attend(&pipeline, generation)
+        backfill::attend(&pipeline, generation)
     })())
 }
 
 /// The ends of a range, which Postgres keeps without its last number.
-fn span(range: Option<Range<i64>>) -> Result<Option<history::Span>> {
+fn span(range: Option<Range<i64>>) -> Result<Option<backfill::Span>> {
     let Some(range) = range else { return Ok(None) };
     let empty = || {
         Error::new(Code::InvalidParameter, "the range is empty")
@@ -166,12 +166,12 @@ fn span(range: Option<Range<i64>>) -> Result<Option<history::Span>> {
             .hint("Write both ends as in '[3,7]'.")
     };
     let (lower, upper) = range.into_inner().ok_or_else(empty)?;
-    Ok(Some(history::Span { first: lower.get().copied(), last: upper.get().map(|last| last - 1) }))
+    Ok(Some(backfill::Span { first: lower.get().copied(), last: upper.get().map(|last| last - 1) }))
 }
 
 #[pg_extern(sql = false)]
 fn stop_backfill(pipeline: Option<&str>) -> Answer<()> {
-    change(pipeline, history::stop)
+    change(pipeline, backfill::stop)
 }
 
 /// True where the server preloaded the library, so that workers can run.

@@ -28,10 +28,10 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, backfill, delta, evolve, files, identity, retain, scope, throttle, transform};
+use crate::pipeline::{access, delta, evolve, files, filling, identity, retain, scope, throttle, transform};
 
 mod back;
-mod history;
+mod backfill;
 mod raw;
 
 use back::HeldBack;
@@ -72,7 +72,7 @@ pub struct Runner {
     retained: Option<Instant>,
     /// An aggregate that came late is not complete yet.
     filling: bool,
-    backfill: history::Backfilling,
+    backfill: backfill::Backfilling,
 }
 
 /// How long between two looks at what retention may drop.
@@ -109,7 +109,7 @@ impl Runner {
             delta_ahead: None,
             retained: None,
             filling: false,
-            backfill: history::Backfilling::default(),
+            backfill: backfill::Backfilling::default(),
         }
     }
 
@@ -152,11 +152,11 @@ impl Runner {
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
         if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
-            self.filling = backfill::is_due(self.mode, pipeline)?;
+            self.filling = filling::is_due(self.mode, pipeline)?;
             self.retain(pipeline)?;
         }
         // A step for each chunk that is loaded: neither keeps the other from getting on.
-        self.filling = self.filling && backfill::step(self.mode, pipeline)?;
+        self.filling = self.filling && filling::step(self.mode, pipeline)?;
         if let Some(reason) = throttle::throttled_by(self.mode, pipeline)? {
             let moment = if reason.starts_with(throttle::BY_OUTBOX) { Moment::Last } else { Moment::Idle };
             let published = self.publish(pipeline, moment)?;
