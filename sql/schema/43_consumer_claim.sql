@@ -115,8 +115,9 @@ DECLARE
     d     millrace.delivery;
 BEGIN
     IF action = 'first' THEN
-        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, slot, lease, leased_at, lease_until, generation)
-        SELECT c.id, _lease.chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, _lease.session, c.epoch, 1, c.replay_no, place, _lease.lease, begun, begun + _lease.lease, k.generation
+        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, slot, lease, leased_at, lease_until, generation, row_count, sealed_at)
+        SELECT c.id, _lease.chunk_no, 'leased', pg_catalog.gen_random_uuid(), me, _lease.session, c.epoch, 1, c.replay_no, place, _lease.lease, begun, begun + _lease.lease, k.generation,
+               CASE c.layer WHEN 'rejects' THEN k.reject_count ELSE k.row_count END, k.sealed_at
         FROM millrace.chunk k WHERE k.pipeline_id = c.pipeline_id AND k.chunk_no = _lease.chunk_no
         ON CONFLICT DO NOTHING
         RETURNING n.* INTO d;
@@ -354,42 +355,37 @@ DECLARE
     claim   record;
     d       millrace.delivery;
     mine    integer;
-    replay  integer;
-    span    interval;
-    pipeline_id integer;
     trusted boolean;
 BEGIN
     IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
         PERFORM millrace._refuse_next_chunk(worker, lease, wait);
     END IF;
 
-    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs these two statements. The first locks
-    -- the consumer if there is something to lease; where it had to look at a newer row than its snapshot shows, that row is what has been
-    -- compared. The second looks again for a lease that somebody else has got since. Whatever is otherwise is found out below.
-    SELECT k.id, k.pipeline_id, k.epoch, k.replay_no, coalesce(next_chunk.lease, k.lease), n.chunk_no, n.row_count, n.sealed_at, n.generation, 1, false,
-           pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none'
-    INTO mine, pipeline_id, epoch, replay, span, chunk_no, row_count, sealed_at, generation, attempt, redelivered, trusted
+    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this statement. It locks the consumer if
+    -- there is something to lease; where it had to look at a newer row than its snapshot shows, that row is what has been compared. A lease
+    -- that somebody else has got since is a conflict: then, as whatever else is not usual, it is found out below.
+    INSERT INTO millrace.delivery AS n
+        (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, lease, leased_at, lease_until, generation, row_count, sealed_at)
+    SELECT k.id, h.chunk_no, 'leased', pg_catalog.gen_random_uuid(), coalesce(worker, session), session, k.epoch, 1, k.replay_no, coalesce(next_chunk.lease, k.lease),
+           pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp() + coalesce(next_chunk.lease, k.lease), h.generation, h.row_count, h.sealed_at
     FROM millrace.consumer k
-    JOIN millrace.chunk n ON n.pipeline_id = k.pipeline_id AND n.chunk_no = k.acked_through + 1
-    WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL
-      AND k.state = 'active' AND k.mode = 'ordered' AND k.layer <> 'rejects' AND k.redriven = 0 AND (k.until_chunk IS NULL OR n.chunk_no <= k.until_chunk)
-      AND n.row_count > 0 AND (k.backfills OR n.generation = 0)
+    JOIN millrace.chunk h ON h.pipeline_id = k.pipeline_id AND h.chunk_no = k.acked_through + 1
+    WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.parent_id IS NULL
+      AND k.state = 'active' AND k.mode = 'ordered' AND k.layer <> 'rejects' AND k.redriven = 0 AND (k.until_chunk IS NULL OR h.chunk_no <= k.until_chunk)
+      AND h.row_count > 0 AND (k.backfills OR h.generation = 0)
       -- OFFSET: a probe for each row, not a join, which a plan made while there were few deliveries would get wrong.
-      AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = n.chunk_no OFFSET 0)
-    FOR UPDATE OF k SKIP LOCKED;
+      AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = h.chunk_no OFFSET 0)
+    FOR UPDATE OF k SKIP LOCKED
+    ON CONFLICT DO NOTHING
+    RETURNING n.consumer_id, n.chunk_no, n.token, n.epoch, n.attempt, false, n.row_count, n.sealed_at, n.lease_until, n.generation,
+              pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none'
+    INTO mine, chunk_no, token, epoch, attempt, redelivered, row_count, sealed_at, lease_until, generation, trusted;
     IF FOUND THEN
         IF NOT trusted THEN
-            PERFORM millrace._may_consume(pipeline_id, stream);
+            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = mine;
         END IF;
-        INSERT INTO millrace.delivery AS n (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, lease, leased_at, lease_until, generation)
-        SELECT mine, chunk_no, 'leased', pg_catalog.gen_random_uuid(), coalesce(worker, session), session, epoch, 1, replay, span,
-               pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp() + span, generation
-        WHERE NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = mine AND u.chunk_no = next_chunk.chunk_no)
-        RETURNING n.token, n.lease_until INTO token, lease_until;
-        IF FOUND THEN
-            RETURN NEXT;
-            RETURN;
-        END IF;
+        RETURN NEXT;
+        RETURN;
     END IF;
 
     give_up := pg_catalog.clock_timestamp() + wait;
