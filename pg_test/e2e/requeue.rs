@@ -151,6 +151,32 @@ fn rejects_come_back_when_the_rule_or_the_table_has_changed_and_no_chunk_is_seal
     case.verified();
 }
 
+fn what_was_rejected_before_is_not_read_by_the_next_chunk_and_comes_back_in_parts_that_fit_into_memory(storage, cell) {
+    let mut case = case(storage, cell);
+    let lines: String = (1..=250).map(|id| format!("{id},-{id},a\n")).collect();
+    case.land_and_run("1.csv", &format!("id,amount,kind\n{lines}"));
+    let read = |case: &mut Case| {
+        case.session.execute("SELECT pg_stat_force_next_flush()");
+        case.session.value(
+            "SELECT concat_ws(' ', sum(seq_tup_read), sum(idx_tup_fetch)) FROM pg_stat_user_tables WHERE relname LIKE 'p\\_rejects%'",
+        )
+    };
+    let before = read(&mut case);
+    case.land_and_run("2.csv", "id,amount,kind\n1001,1,a\n1002,-1,a\n");
+    assert_eq!(read(&mut case), before, "loading reads no earlier reject");
+    case.session.execute("SELECT millrace.alter_pipeline('p', options => '{\"max_rows_per_chunk\": 100}')");
+    assert_eq!(case.requeue(", where_clause => 'row_no <> 7 OR chunk_no = 2', fix => 'amount = CASE WHEN id % 2 = 0 THEN -amount ELSE amount END'"), 126);
+    assert_eq!(
+        case.session.lines("SELECT row_count, requeued_count FROM millrace.chunks WHERE chunk_no > 2 ORDER BY chunk_no"),
+        ["50|50", "50|50", "26|26"]
+    );
+    let left = "SELECT count(*) FROM staging.p_rejects WHERE status = 'rejected'";
+    assert_eq!(case.session.number(left), 125);
+    assert_eq!(case.requeue(", fix => 'amount = -amount'"), 125);
+    assert_eq!(case.session.line("SELECT count(*), count(DISTINCT id) FROM staging.p"), "252|252");
+    case.verified();
+}
+
 fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects(storage, cell) {
     let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,a\n");

@@ -1,7 +1,8 @@
 //! Rejects that come back: repaired, read again, judged again, and loaded as a chunk of their own.
 //!
 //! Promises: the same casts, rules and constraints as for a landing, in the caller's transaction; a reject is either loaded and
-//! marked so, or stays with the reasons that it has now; nothing is dropped.
+//! marked so, or stays with the reasons that it has now; nothing is dropped. However many there are, memory holds a part of them: each
+//! part is a chunk.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,12 +22,16 @@ use crate::model::landing::{Origin, Part, origins};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result, names};
 use crate::pg::relation::{self, Relation};
-use crate::pg::{condition, interrupts, spi, subtransaction};
+use crate::pg::{condition, gucs, interrupts, spi, subtransaction};
 use crate::pipeline::aggregates;
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
 use crate::pipeline::{load, rescue, scope, transform};
+
+/// What a record that is a part by itself takes while it is on its way, and how few are worth a chunk.
+const MEMORY_OF_ONE: u64 = 8 * 1024;
+const LEAST_OF_A_PART: u64 = 500;
 
 /// A reject as it is kept.
 #[derive(Deserialize)]
@@ -62,7 +67,6 @@ struct Tried {
 
 /// Loads again what `where_clause` says; gives the number of rows loaded. The pipeline is locked.
 pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Result<i64> {
-    let started = Instant::now();
     let table = relation::by_oid(Oid::from(pipeline.rejects))?.ok_or_else(|| gone("rejects"))?;
     let chosen = condition::analyze(where_clause, Oid::from(pipeline.rejects))?.sql;
     let columns = scope::owner(pipeline, || transform::record_columns(pipeline))?;
@@ -70,9 +74,37 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let fix = fix.map(|text| Fix::read(text, pipeline, &columns)).transpose()?;
     let format = read::format(pipeline, &columns);
     let encoding = Encoding::named(&pipeline.options.encoding);
-    let kept = scope::owner(pipeline, || read_kept(&table, &chosen, pipeline.options.max_rows_per_chunk))?;
-    let headers = headers(pipeline, &kept)?;
+    let most =
+        (gucs::work_mem_bytes() / MEMORY_OF_ONE).max(LEAST_OF_A_PART).min(pipeline.options.max_rows_per_chunk.max(1));
+    let (mut loaded, mut count, mut after) = (0, 0, (0, 0));
+    loop {
+        let kept = scope::owner(pipeline, || read_kept(&table, &chosen, after, most))?;
+        let Some(last) = kept.last() else { break };
+        let is_last = (kept.len() as u64) < most;
+        after = (last.chunk_no, last.row_no);
+        count += kept.len();
+        loaded += part(pipeline, &table, kept, &columns, (&format, encoding), fix.as_ref())?;
+        if is_last {
+            break;
+        }
+    }
+    scope::catalog(|| {
+        events::record(&pipeline.name, "rejects_requeued", None, Some(&format!("{loaded} of {count}")), None)
+    })?;
+    Ok(loaded)
+}
 
+/// Loads some rejects as one chunk; gives the number of rows loaded.
+fn part(
+    pipeline: &Pipeline,
+    table: &Relation,
+    kept: Vec<Kept>,
+    columns: &[StagingColumn],
+    (format, encoding): (&Format, Encoding),
+    fix: Option<&Fix>,
+) -> Result<i64> {
+    let started = Instant::now();
+    let headers = headers(pipeline, &kept)?;
     let mut tried: Vec<Tried> = Vec::with_capacity(kept.len());
     let mut again = Read::default();
     let mut places = Vec::new();
@@ -81,22 +113,19 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
         let header = headers.get(&(kept.chunk_no, kept.file.clone())).ok_or_else(|| unknown_columns(&kept))?;
         let (text, bytes) = kept.record(encoding);
         let length = bytes.len();
-        let found = scope::owner(pipeline, || fields(text, bytes, header, &format, fix.as_ref(), &columns))?;
+        let found = scope::owner(pipeline, || fields(text, bytes, header, format, fix, columns))?;
         let reasons = match found {
             Ok((header, batch)) => {
                 places.push(tried.len());
-                add(&mut again, length, &header, batch, &columns, &format)?;
+                add(&mut again, length, &header, batch, columns, format)?;
                 None
             }
             Err(reason) => Some(vec![reason]),
         };
         tried.push(Tried { kept, reasons });
     }
-    let loaded = seal(pipeline, &columns, &format, again, &places, &mut tried, started)?;
-    scope::owner(pipeline, || mark(&table, &tried))?;
-    scope::catalog(|| {
-        events::record(&pipeline.name, "rejects_requeued", None, Some(&format!("{loaded} of {}", tried.len())), None)
-    })?;
+    let loaded = seal(pipeline, columns, format, again, &places, &mut tried, started)?;
+    scope::owner(pipeline, || mark(table, &tried))?;
     Ok(loaded)
 }
 
@@ -111,15 +140,15 @@ fn unknown_columns(kept: &Kept) -> Error {
         .hint("Leave its chunk out with where_clause, and load the record by hand.")
 }
 
-/// Locked, so that nobody deletes or changes them meanwhile.
-fn read_kept(table: &Relation, chosen: &str, most: u64) -> Result<Vec<Kept>> {
+/// The next of them behind a chunk's row. Locked, so that nobody deletes or changes them meanwhile.
+fn read_kept(table: &Relation, chosen: &str, after: (i64, i64), most: u64) -> Result<Vec<Kept>> {
     let rejects = table.qualified();
     let locked: Vec<Kept> = spi::query(
         &format!(
             "SELECT chunk_no, _row_no AS row_no, file, raw, pg_catalog.encode(raw_bytes, 'hex') AS raw_bytes FROM {rejects} AS rejects
-              WHERE status = 'rejected' AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
+              WHERE (chunk_no, _row_no) > ($1, $2) AND status = 'rejected' AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
         ),
-        vec![],
+        vec![after.0.into(), after.1.into()],
     )?;
     Ok(locked)
 }
