@@ -47,7 +47,7 @@ fn pipeline(session: &mut Session, landing: &Place) {
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'g text, who text, n int, x numeric', staging => 'staging.p',
-                every => '50 ms', options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}')",
+                every => '50 ms', options => '{{\"settle\": 0, \"max_files_per_chunk\": 1, \"chunks_per_partition\": 8}}')",
         url(landing)
     ));
 }
@@ -122,6 +122,14 @@ fn an_aggregate_that_comes_late_is_filled_in_steps_while_rows_are_loaded_and_wor
         steps.len() == 3 && steps.iter().all(|n| n[0].as_ref().is_some_and(|n| n.parse::<i64>().unwrap() >= 29)),
         "30 chunks of 300 rows were not filled in steps of 300 rows: {steps:?}"
     );
+    // The rows of a touched group are found by an index, which each partition got in a step of its own.
+    let touched = "'staging.again_touched'::regclass";
+    assert_eq!(session.value(&format!("SELECT indisvalid FROM pg_index WHERE indexrelid = {touched}")), "t");
+    let parts = format!(
+        "SELECT count(*), count(DISTINCT c.xmin::text) >= 4 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = {touched}"
+    );
+    let partitions = session.number("SELECT count(*) FROM pg_inherits WHERE inhparent = 'staging.p'::regclass");
+    assert_eq!(session.line(&parts), format!("{partitions}|t"));
     for (name, query) in QUERIES {
         assert_view_is_recompute(&mut session, &format!("staging.{name}"), query);
         let view = session.value(&format!("SELECT pg_get_viewdef('staging.{name}'::regclass)"));

@@ -11,6 +11,7 @@ mod keys;
 mod merge;
 
 use crate::model::aggregate::{Compare, GROUPED, PartialKind, Plan, Reading};
+use crate::model::names::with_suffix;
 use crate::model::{Code, Error, Result};
 
 pub use counted::is_countable;
@@ -136,9 +137,10 @@ pub fn create_statements(
         all.push(format!("INSERT INTO {state} (h) VALUES (0)"));
     }
     if plan.recomputes() && !keys.is_empty() {
-        // Rows of a touched group are found by the same number as the group itself.
+        // Rows of a touched group are found by the same number as the group itself. Much history gets its index partition by partition.
         let touched = quoted(&names.touched(staging_schema));
-        all.push(format!("CREATE INDEX {touched} ON {staging} (({}))", hash(&keys, |k| k.sql)));
+        let only = if is_filled_later { "ONLY " } else { "" };
+        all.push(format!("CREATE INDEX {touched} ON {only}{staging} (({}))", hash(&keys, |k| k.sql)));
     }
     all.push(if is_filled_later {
         format!("CREATE VIEW {} AS {}", names.view(), plan.query)
@@ -157,6 +159,31 @@ pub fn create_statements(
         ));
     }
     all
+}
+
+/// Gives one partition of the staging table its part of that index; `suffix` is the partition's own.
+pub fn index_statements(
+    plan: &Plan,
+    names: &Names,
+    staging_schema: &str,
+    partition: &str,
+    suffix: &str,
+) -> Vec<String> {
+    let touched = names.touched(staging_schema);
+    let (part, schema) = (quoted(&with_suffix(&touched, suffix)), quoted(staging_schema));
+    vec![
+        format!("CREATE INDEX {part} ON {partition} (({}))", hash(&key_columns(plan), |k| k.sql)),
+        format!("ALTER INDEX {schema}.{} ATTACH PARTITION {schema}.{part}", quoted(&touched)),
+    ]
+}
+
+/// `$1` the staging table, `$2` its index: a partition that has none of its own yet.
+pub fn unindexed_statement() -> &'static str {
+    "SELECT p.inhrelid FROM pg_catalog.pg_inherits p
+      WHERE p.inhparent = $1
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x JOIN pg_catalog.pg_inherits i ON i.inhrelid = x.indexrelid
+                         WHERE x.indrelid = p.inhrelid AND i.inhparent = $2::pg_catalog.regclass)
+      ORDER BY p.inhrelid LIMIT 1"
 }
 
 /// The view: the query's own columns, read from the state table.

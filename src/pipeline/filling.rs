@@ -1,7 +1,7 @@
 //! Aggregates that come late, to a pipeline with much behind it: filled in steps between chunks, each in a transaction of its own.
 //!
-//! Promises: no lock is held longer than a step takes, and none that readers or writers of rows wait for; a step that dies is done
-//! again; loading goes on, and until the aggregate has caught up its view computes the query itself. The last step is taken under the
+//! Promises: no lock is held longer than a step takes, and none that readers of rows wait for, nor writers, but for those of a partition
+//! that is getting the index by which touched groups are found; a step that dies is done again; loading goes on, and until the aggregate has caught up its view computes the query itself. The last step is taken under the
 //! lock of the position: the view is switched over between two chunks, and from the next on the aggregate is merged like any other.
 
 use pgrx::pg_sys::Oid;
@@ -12,8 +12,9 @@ use crate::catalog::{layers, pipelines};
 use crate::model::pipeline::Pipeline;
 use crate::model::publishing::LayerOptions;
 use crate::model::{Code, Error, Result};
+use crate::pg::relation::{self, Relation};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{gucs, relation, spi};
+use crate::pg::{gucs, spi};
 use crate::pipeline::aggregates::{by_look_up, names};
 use crate::pipeline::scope;
 
@@ -30,6 +31,9 @@ pub fn step(mode: Mode, pipeline: &Pipeline) -> Result<bool> {
         // Its view is gone: loading says so.
         let Some(aggregate) = all.into_iter().find(|a| a.id == id) else { return Ok(false) };
         let Some(filled) = aggregate.filled else { return Ok(false) };
+        if aggregate.plan.recomputes() && scope::owner(pipeline, || index_next(pipeline, &aggregate))? {
+            return Ok(true);
+        }
         let next = || scope::catalog(|| aggregates::chunks_of(pipeline.id, filled, gucs::backfill_rows()));
         let mut to = next()?.unwrap_or(filled);
         let head = scope::catalog(|| pipelines::position(pipeline.id))?.map_or(0, |p| p.head);
@@ -55,10 +59,30 @@ pub fn step(mode: Mode, pipeline: &Pipeline) -> Result<bool> {
     }
 }
 
+/// Indexes the next partition; false where all are.
+fn index_next(pipeline: &Pipeline, aggregate: &Aggregate) -> Result<bool> {
+    let (plan, names) = (&aggregate.plan, names(aggregate)?);
+    if plan.keys.is_empty() {
+        return Ok(false);
+    }
+    let staging = staging(pipeline)?;
+    let touched = format!("{}.{}", spi::ident(&staging.schema), spi::ident(&names.touched(&staging.schema)));
+    let partition: Option<Oid> =
+        spi::value(sql::unindexed_statement(), vec![Oid::from(staging.oid).into(), touched.into()])?;
+    let Some(partition) = partition.map(relation::by_oid).transpose()?.flatten() else { return Ok(false) };
+    let suffix = format!("_{}", partition.oid);
+    let statements = sql::index_statements(plan, &names, &staging.schema, &partition.qualified(), &suffix);
+    statements.iter().try_for_each(|statement| spi::execute_once(statement))?;
+    Ok(true)
+}
+
+fn staging(pipeline: &Pipeline) -> Result<Relation> {
+    relation::by_oid(Oid::from(pipeline.staging))?
+        .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))
+}
+
 fn merge(pipeline: &Pipeline, aggregate: &Aggregate, after: i64, to: i64) -> Result<()> {
-    let staging = relation::by_oid(Oid::from(pipeline.staging))?
-        .ok_or_else(|| Error::new(Code::WrongState, "the pipeline's staging table is gone"))?;
-    let table = staging.qualified();
+    let table = staging(pipeline)?.qualified();
     let _settings = by_look_up()?;
     let statement =
         sql::merge_statement(&aggregate.plan, &names(aggregate)?, &Source::Range { staging: &table }, false);
