@@ -1,4 +1,5 @@
-//! Delta tables with long histories, made at random by the Python package: what it reads after each step is what is in staging.
+//! Delta tables with long histories, made at random by the Python package: what it reads after each step is what is in staging, and
+//! what aggregates show is what their queries over staging do.
 //!
 //! For long runs by hand, `DELTA_HISTORIES` says how many histories each storage gets, `DELTA_SEED` the first of their seeds and
 //! `DELTA_STEPS` how long they are.
@@ -11,7 +12,7 @@ use crate::delta::{Writer, assert_verified, create};
 use crate::lake::{Lake, Storage, on_each_storage};
 use crate::python::python;
 use crate::server::{Preload, Server};
-use crate::sql::Session;
+use crate::sql::{Session, quote};
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -57,6 +58,28 @@ fn rows(state: &Value) -> Vec<String> {
     canonical(state["rows"].as_array().unwrap().iter().cloned())
 }
 
+/// Kept over rows that the table's versions insert, update and delete; `{t}` is the staging table.
+const QUERIES: [&str; 6] = [
+    "SELECT part, count(*) AS n, sum(cost) AS cost, avg(cost) AS mean, count(DISTINCT name) AS names FROM {t} GROUP BY part",
+    "SELECT day, flag, min(moment) AS first, max(wall) AS last, bool_or(amount > 0) AS some FROM {t} GROUP BY day, flag",
+    "SELECT flag, sum(amount) AS amount, stddev(cost) AS spread, count(tags) AS tagged FROM {t} GROUP BY flag",
+    "SELECT cost, string_agg(name, ',' ORDER BY id) AS names FROM {t} WHERE amount > -500 GROUP BY cost",
+    "SELECT count(*) AS n, max(id) AS last, count(DISTINCT part) FILTER (WHERE flag) AS parts FROM {t}",
+    "SELECT id % 7 AS bucket, count(DISTINCT cost) AS costs, variance(id) AS v, min(name) AS name FROM {t} GROUP BY id % 7",
+];
+
+/// The views with their queries.
+fn keep_aggregates(session: &mut Session, pipeline: &str) -> Vec<(String, String)> {
+    let mut views = Vec::new();
+    for (i, query) in QUERIES.iter().enumerate() {
+        let query = query.replace("{t}", &format!("staging.{pipeline}"));
+        session
+            .execute(&format!("SELECT millrace.create_aggregate('{pipeline}', '{pipeline}_{i}', {})", quote(&query)));
+        views.push((format!("staging.{pipeline}_{i}"), query));
+    }
+    views
+}
+
 fn follow(session: &mut Session, lake: &Lake, python: &str, seed: u64, steps: u64) {
     let (place, arguments) = (format!("t{seed}"), [seed.to_string(), "feed".into()]);
     let arguments: Vec<&str> = arguments.iter().take(1 + (seed % 2) as usize).map(String::as_str).collect();
@@ -68,6 +91,7 @@ fn follow(session: &mut Session, lake: &Lake, python: &str, seed: u64, steps: u6
     create(session, "small", &source, &format!("{apply}7}}"));
     create(session, "large", &source, &format!("{apply}100000}}"));
     create(session, "skip", &source, r#"{"on_change": "skip", "on_new_column": "add"}"#);
+    let views = keep_aggregates(session, "small");
     let (mut story, mut kept_from, mut is_late) = (vec![], 0, false);
     for step in 0..steps {
         // One version after the other; then several between two looks; then the files of old ones go.
@@ -83,6 +107,13 @@ fn follow(session: &mut Session, lake: &Lake, python: &str, seed: u64, steps: u6
         for pipeline in ["small", "large"] {
             session.execute(&format!("CALL millrace.run('{pipeline}')"));
             assert_same(staged(session, pipeline), rows(&state), &format!("{pipeline} {when}"));
+        }
+        for (view, query) in &views {
+            let differing = session.lines(&format!(
+                "(SELECT 'kept', t::text FROM (TABLE {view} EXCEPT ALL {query}) t)
+                 UNION ALL (SELECT 'recomputed', t::text FROM ({query} EXCEPT ALL TABLE {view}) t)"
+            ));
+            assert!(differing.is_empty(), "{view} differs from its query, {when}: {differing:#?}");
         }
         session.execute("CALL millrace.run('skip')");
         assert_same(staged(session, "skip"), added(&state, 0), &format!("skip {when}"));

@@ -1,8 +1,9 @@
 //! Aggregates that come late, to a pipeline with much behind it: filled in steps between chunks, each in a transaction of its own.
 //!
 //! Promises: no lock is held longer than a step takes, and none that readers of rows wait for, nor writers, but for those of a partition
-//! that is getting the index by which touched groups are found; a step that dies is done again; loading goes on, and until the aggregate has caught up its view computes the query itself. The last step is taken under the
-//! lock of the position: the view is switched over between two chunks, and from the next on the aggregate is merged like any other.
+//! that is getting the index by which touched groups are found; a step that dies is done again; loading goes on, and until the aggregate
+//! has caught up its view computes the query itself. The last step is taken under the lock of the position: the view is switched over
+//! between two chunks, and from the next on the aggregate is merged like any other.
 
 use pgrx::pg_sys::Oid;
 
