@@ -4,8 +4,8 @@ SELECT millrace.create_consumer('stress', 'c', mode => 'pool', max_in_flight => 
                                 backoff => '5 milliseconds', max_backoff => '20 milliseconds');
 CREATE TABLE mill_test.done (id bigint GENERATED ALWAYS AS IDENTITY, chunk_no bigint, rows bigint, pid integer DEFAULT pg_backend_pid());
 CREATE TABLE mill_test.lost (pid integer DEFAULT pg_backend_pid(), code text);
-CREATE TABLE mill_test.seen (over boolean, most_leased bigint, longest_wait interval);
-INSERT INTO mill_test.seen VALUES (false, 0, '0');
+CREATE TABLE mill_test.seen (over boolean, most_leased bigint, longest_wait interval, hold double precision);
+INSERT INTO mill_test.seen VALUES (false, 0, '0', :hold);
 SELECT mill_test.seal('stress', n % 5, 1) FROM generate_series(1, :chunks / 2) n;
 
 CREATE PROCEDURE mill_test.load(chunks integer) LANGUAGE plpgsql AS $$
@@ -44,6 +44,10 @@ BEGIN
         IF k.chunk_no IS NULL THEN
             EXIT WHEN (SELECT acked_through >= last_chunk FROM millrace.consumers WHERE stream = 'stress' AND consumer = 'c');
             PERFORM pg_sleep(0.01);
+        ELSIF k.chunk_no % 50 = 13 AND k.attempt = 1 THEN
+            -- This worker dies of its chunk: another takes it over, once the lease has run out.
+            COMMIT;
+            PERFORM pg_terminate_backend(pg_backend_pid());
         ELSE
             BEGIN
                 IF random() < 0.05 THEN
@@ -57,8 +61,8 @@ BEGIN
                     END IF;
                     PERFORM millrace.ack('stress', 'c', k.chunk_no, k.token);
                     -- A transaction that stays open after its ack holds up nobody.
-                    IF random() < 0.1 AND NOT k.redelivered THEN
-                        PERFORM pg_sleep(random() * 0.2);
+                    IF NOT k.redelivered AND (random() < 0.02 OR k.chunk_no % 50 = 7) THEN
+                        PERFORM pg_sleep((SELECT hold FROM mill_test.seen));
                     END IF;
                 END IF;
             EXCEPTION WHEN SQLSTATE 'MR001' OR SQLSTATE 'MR002' THEN

@@ -247,3 +247,134 @@ fn what_retention_drops_stays_counted_and_what_needs_the_rows_again_is_refused()
     s.session.execute(&create("again", "array_agg(id ORDER BY id)"));
     s.session.refused(r#"SELECT millrace.alter_pipeline('s', options => '{"retention": "2 chunks"}')"#, "0A000");
 }
+
+const HOLDS_BACK: &str = r#""max_lag_chunks": 3"#;
+const EXPIRES: &str = r#""retention": "2 chunks", "max_retention": "4 chunks", "chunks_per_partition": 1"#;
+
+impl Limited {
+    /// What millrace.consumers says of consumer c: state, lag in chunks and rows, whether bytes and seconds are told, attempts, chunks in
+    /// flight, whether there is a lease and a last call, and whether retention waits for it.
+    fn shown(&mut self) -> String {
+        self.session.line(
+            "SELECT state, lag_chunks, lag_rows, lag_bytes > 0 AND lag_seconds > 0 AS told, attempts, in_flight, oldest_lease IS NOT NULL AS leased,
+                    last_seen IS NOT NULL AS seen, blocks_retention FROM millrace.consumers WHERE consumer = 'c'",
+        )
+    }
+
+    /// Rounds of three files each; the rows that are kept never grow past what the longest retention keeps, and what open leases need.
+    fn lands_on_and_on(&mut self, mut each: impl FnMut(&mut Limited)) {
+        for _ in 0..6 {
+            self.land(3);
+            self.run();
+            each(self);
+            let kept = self.kept();
+            assert!(kept.split(' ').count() <= 6, "{kept}");
+        }
+        assert_eq!(self.chunks(), i64::from(self.landed), "loading went on");
+        self.session.refused_with_hint("SELECT * FROM millrace.next_chunk('s', 'c')", "MR003");
+        self.session.execute("SELECT millrace.seek('s', 'c', 'earliest')");
+        assert_eq!(self.shown().split('|').next(), Some("active"));
+        self.consume("c", 2);
+        self.verified();
+    }
+}
+
+#[test]
+fn a_consumer_that_dies_holds_the_source_back_or_expires_and_is_seen() {
+    let mut s = limited("dead_holds", HOLDS_BACK);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c', lease => '1 millisecond', backoff => '0')");
+    s.land(1);
+    s.run();
+    s.server.session(&s.database).execute("SELECT millrace.next_chunk('s', 'c')");
+    s.land(9);
+    s.run();
+    s.run();
+    assert_eq!(s.chunks(), 3, "as far as the limit lets it, and no further");
+    assert_eq!(s.shown(), "active|3|9|t|1|1|t|t|t");
+    assert!(s.throttled_by().contains("consumer \"c\""));
+    s.consume("c", 3);
+    assert_eq!(
+        s.session.value("SELECT takeovers FROM millrace.consumers"),
+        "1",
+        "the lease of the dead was taken over"
+    );
+    s.run();
+    assert_eq!(s.chunks(), 6, "and loading went on");
+
+    let mut s = limited("dead_expires", EXPIRES);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c')");
+    s.land(1);
+    s.run();
+    s.server.session(&s.database).execute("SELECT millrace.next_chunk('s', 'c')");
+    assert_eq!(s.shown(), "active|1|3|t|1|1|t|t|t");
+    s.land(6);
+    s.run();
+    assert_eq!(s.shown(), "expired|7|21|t|1|1|t|t|f", "it is not waited for any more");
+    assert_eq!(s.kept().split(' ').next(), Some("1"), "what it has in work is kept");
+    assert_eq!(s.session.value("SELECT millrace.ack('s', 'c', 1, token) FROM millrace.deliveries"), "acked");
+    s.lands_on_and_on(|_| ());
+}
+
+#[test]
+fn a_consumer_that_is_paused_for_long_holds_the_source_back_or_expires_and_is_seen() {
+    let mut s = limited("paused_holds", HOLDS_BACK);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c')");
+    s.land(1);
+    s.run();
+    s.consume("c", 1);
+    s.session.execute("SELECT millrace.pause_consumer('s', 'c', 'maintenance')");
+    s.land(9);
+    s.run();
+    s.run();
+    assert_eq!(s.chunks(), 4);
+    assert_eq!(s.shown(), "paused|3|9|t|0|0|f|t|t");
+    assert_eq!(s.session.value("SELECT state_reason FROM millrace.consumers"), "maintenance");
+    s.session.execute("SELECT millrace.resume_consumer('s', 'c')");
+    s.consume("c", 3);
+    s.run();
+    assert_eq!(s.chunks(), 7);
+
+    let mut s = limited("paused_expires", EXPIRES);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c')");
+    s.land(1);
+    s.run();
+    s.consume("c", 1);
+    s.session.execute("SELECT millrace.pause_consumer('s', 'c')");
+    s.land(6);
+    s.run();
+    assert_eq!(s.shown(), "expired|6|18|t|0|0|f|t|f");
+    s.lands_on_and_on(|_| ());
+}
+
+#[test]
+fn a_consumer_that_is_slow_holds_the_source_back_or_expires_and_is_seen() {
+    let mut s = limited("slow_holds", HOLDS_BACK);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c')");
+    for round in 1..=5 {
+        s.land(3);
+        s.run();
+        assert_eq!(
+            (s.chunks(), s.shown().as_str()),
+            (round + 2, if round == 1 { "active|3|9|t|0|0|f|f|t" } else { "active|3|9|t|0|0|f|t|t" })
+        );
+        s.consume("c", 1);
+    }
+    for _ in 0..8 {
+        s.run();
+        s.consume("c", 1);
+    }
+    s.run();
+    assert_eq!(s.chunks(), 15, "once it has caught up, all is loaded");
+
+    let mut s = limited("slow_expires", EXPIRES);
+    s.session.execute("SELECT millrace.create_consumer('s', 'c')");
+    let mut worked = 0;
+    s.lands_on_and_on(|s| {
+        if s.session.value("SELECT state FROM millrace.consumers") == "active" {
+            s.consume("c", 1);
+            worked += 1;
+            assert!(s.shown().ends_with("|t|t"), "it is seen, and waited for: {}", s.shown());
+        }
+    });
+    assert!((1..6).contains(&worked), "it worked {worked} chunks before it expired");
+}

@@ -94,6 +94,27 @@ COMMENT ON FUNCTION millrace._is_past(text, bigint, millrace.chunk, millrace.chu
     'Internal. Whether a retention of that much does not keep chunk k, where head is the newest.';
 REVOKE ALL ON FUNCTION millrace._is_past(text, bigint, millrace.chunk, millrace.chunk) FROM PUBLIC;
 
+CREATE FUNCTION millrace._last_past(kind text, amount bigint, head millrace.chunk, bounds bigint[]) RETURNS bigint
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    k    millrace.chunk;
+    past bigint;
+    last bigint;
+BEGIN
+    FOREACH last IN ARRAY bounds LOOP
+        EXIT WHEN last >= head.chunk_no;
+        SELECT n.* INTO k FROM millrace.chunk n WHERE n.pipeline_id = head.pipeline_id AND n.chunk_no = last;
+        EXIT WHEN millrace._is_past(kind, amount, k, head) IS NOT TRUE;
+        past := last;
+    END LOOP;
+    RETURN past;
+END
+$$;
+COMMENT ON FUNCTION millrace._last_past(text, bigint, millrace.chunk, bigint[]) IS
+    'Internal. The last of the bounds that a retention of that much does not keep, where head is the newest chunk; NULL: none. bounds: the last chunks of the partitions, in order.';
+REVOKE ALL ON FUNCTION millrace._last_past(text, bigint, millrace.chunk, bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION millrace._plan_retention(
     pipeline_id integer, kind text, amount bigint, max_kind text, max_amount bigint, bounds bigint[],
     OUT through bigint, OUT pinned bigint[]
@@ -102,9 +123,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     head   millrace.chunk;
-    k      millrace.chunk;
     c      millrace.consumer;
-    last   bigint;
     due    bigint;
     at_most bigint;
     late   integer[] := '{}';
@@ -113,15 +132,9 @@ BEGIN
     -- The caller has the position locked: nobody seals, creates a consumer or seeks meanwhile; consumers else move forward alone.
     SELECT n.* INTO head FROM millrace.position p JOIN millrace.chunk n ON n.pipeline_id = p.pipeline_id AND n.chunk_no = p.head
     WHERE p.pipeline_id = _plan_retention.pipeline_id;
-    FOREACH last IN ARRAY bounds LOOP
-        EXIT WHEN last >= head.chunk_no;
-        SELECT n.* INTO k FROM millrace.chunk n WHERE n.pipeline_id = head.pipeline_id AND n.chunk_no = last;
-        EXIT WHEN millrace._is_past(kind, amount, k, head) IS NOT TRUE;
-        due := last;
-        IF millrace._is_past(max_kind, max_amount, k, head) THEN
-            at_most := last;
-        END IF;
-    END LOOP;
+    due := millrace._last_past(kind, amount, head, bounds);
+    -- The longest retention keeps no less than the usual one.
+    at_most := millrace._last_past(max_kind, max_amount, head, ARRAY(SELECT b FROM pg_catalog.unnest(bounds) b WHERE b <= due));
 
     -- What is not in the lake yet is kept whatever the limits say.
     SELECT least(due, pg_catalog.min(o.chunk_no) - 1) INTO due FROM millrace.publication o WHERE o.pipeline_id = head.pipeline_id AND o.state = 'pending';
@@ -182,19 +195,12 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     head millrace.chunk;
-    k    millrace.chunk;
     c    millrace.consumer;
-    last bigint;
     due  bigint;
 BEGIN
     SELECT n.* INTO head FROM millrace.position p JOIN millrace.chunk n ON n.pipeline_id = p.pipeline_id AND n.chunk_no = p.head
     WHERE p.pipeline_id = _plan_rejects_retention.pipeline_id;
-    FOREACH last IN ARRAY bounds LOOP
-        EXIT WHEN last >= head.chunk_no;
-        SELECT n.* INTO k FROM millrace.chunk n WHERE n.pipeline_id = head.pipeline_id AND n.chunk_no = last;
-        EXIT WHEN millrace._is_past(kind, amount, k, head) IS NOT TRUE;
-        due := last;
-    END LOOP;
+    due := millrace._last_past(kind, amount, head, bounds);
     IF due IS NULL THEN
         RETURN NULL;
     END IF;

@@ -10,6 +10,8 @@ pub mod backfills;
 #[cfg(feature = "postgres")]
 pub mod chunks;
 #[cfg(feature = "postgres")]
+pub mod churn;
+#[cfg(feature = "postgres")]
 pub mod dedup;
 #[cfg(feature = "postgres")]
 pub mod events;

@@ -34,5 +34,6 @@ pub mod transaction;
 pub mod transform;
 pub mod unchanged;
 pub mod user;
+pub mod vacuum;
 mod versions;
 pub mod waiters;

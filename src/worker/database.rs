@@ -1,4 +1,4 @@
-//! A database's worker: sees to it that each active pipeline has its worker. Ends when the extension is gone or no pipeline is active.
+//! A database's worker: sees to it that each active pipeline has its worker, and that consumers' tables stay small. Ends when the extension is gone or no pipeline is active.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 
-use crate::catalog::pipelines;
+use crate::catalog::{churn, pipelines};
 use crate::model::Result;
 use crate::model::retry::backoff;
 use crate::pg::shmem::{Claim, Duty};
@@ -28,11 +28,13 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
     bgworker::begin(Some(duty.database));
     bgworker::name_session("pg_millrace database worker");
     let mut starts: HashMap<i32, Started> = HashMap::new();
+    let mut tidy = super::tidy::Tidy::default();
     let mut empty = 0;
     loop {
         match transaction::run(Mode::Worker, active) {
-            Ok(Some(ids)) if !ids.is_empty() => {
+            Ok(Some((ids, churn))) if !ids.is_empty() => {
                 empty = 0;
+                tidy.step(churn);
                 starts.retain(|id, _| ids.contains(id));
                 for id in ids {
                     start_worker(Duty { database: duty.database, pipeline: id }, starts.entry(id).or_default());
@@ -49,12 +51,12 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
     }
 }
 
-/// The active pipelines; `None` where the extension is not installed.
-fn active() -> Result<Option<Vec<i32>>> {
+/// The active pipelines, and what consumers have left behind; `None` where the extension is not installed.
+fn active() -> Result<Option<(Vec<i32>, Vec<churn::Churn>)>> {
     if transaction::in_recovery() || !scope::installed()? {
         return Ok(None);
     }
-    scope::catalog(pipelines::active_ids).map(Some)
+    scope::catalog(|| Ok((pipelines::active_ids()?, churn::read()?))).map(Some)
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@
 mod database;
 mod launcher;
 mod pipeline;
+mod tidy;
 
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
