@@ -3,10 +3,12 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test lint install cluster stop psql bench docs package
+.PHONY: help demo test lint install cluster stop psql bench docs package dashboard test-pg17
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
+	@echo 'make dashboard the demo with a page of live charts on http://127.0.0.1:8642/'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
+	@echo 'make test-pg17 the end-to-end tests on Postgres 17, in a Debian trixie of its own (needs root)'
 	@echo 'make install   build and install the extension into the Postgres of PG_CONFIG'
 	@echo 'make cluster   start or find the private server; its URI is the last line'
 	@echo 'make stop      stop the private server'
@@ -19,8 +21,14 @@ help:
 demo: install
 	@scripts/demo.sh
 
+dashboard: install
+	@scripts/dashboard.sh
+
 test:
 	@scripts/test.sh
+
+test-pg17:
+	@scripts/test_pg17.sh
 
 lint:
 	@scripts/setup.sh build

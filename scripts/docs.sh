@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The documentation: `docs.sh` renews what is generated from the catalog and the sources, checks the links and makes the book;
+# The documentation: `docs.sh` renews what is generated from the catalog and the sources and the picture that a test takes, checks the links and
+# makes the book;
 # `docs.sh print reference|configuration URI`, `docs.sh print errors`, `docs.sh print picture FILE` print one generated part.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -56,5 +57,11 @@ done
 for picture in docs/pictures/*.txt; do
     print_part picture "$picture" >"${picture%.txt}.svg"
 done
+scripts/setup.sh
+(
+    eval "$(scripts/cluster.sh env)"
+    PATH=$(bindir):$PATH
+    LAND_FILES=60 DASHBOARD_PICTURE=docs/pictures/dashboard.png pg_test/dashboard/run.sh
+)
 python3 scripts/docs/links.py
 make_book

@@ -25,5 +25,6 @@ done < <(find src pg_test -name '*.rs' -exec wc -l {} + | awk '$1 > 600 && $2 !=
 cargo fmt --check
 cargo clippy --quiet --all-targets --no-default-features -- -D warnings
 cargo clippy --quiet --lib -- -D warnings
+(cd examples/dashboard && cargo fmt --check && cargo clippy --quiet --locked -- -D warnings)
 scripts/check_versions.sh
 exit $status

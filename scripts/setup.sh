@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and the machine lacks: Debian packages, cargo-pgrx, a Python venv
 # with the deltalake package (the outsider that reads our tables in the tests) and moto (the tests' S3), and Azurite (the lake of the tests that is
-# no disk); `setup.sh build` leaves these two out, `setup.sh azurite` the first of them.
+# no disk), a browser and what drives it (the dashboard), and clients of the examples; `setup.sh build` leaves these out, `setup.sh azurite` all
+# but Azurite.
 # Never touches what is there, and never lets Debian start a cluster of its own.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -11,6 +12,8 @@ PGRX_VERSION=0.18.1
 AZURITE_VERSION=3.34.0
 packages=(build-essential pkg-config libssl-dev clang libclang-dev postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-hll postgresql-15-pgq3 python3-venv python3-psycopg python3-yaml pgbouncer openssl)
 
+# What tests alone need: a browser, a checker of shell scripts, clients that read our tables.
+if [ "${1:-all}" = all ]; then packages+=(chromium fonts-dejavu-core curl shellcheck python3-sqlalchemy python3-psycopg2); fi
 # Azurite needs Node.js; any that is there will do, Debian's else.
 if [ "${1:-all}" != build ] && ! command -v npm >/dev/null; then packages+=(nodejs npm); fi
 
@@ -74,6 +77,17 @@ install_azurite() {
     echo "$want" >"$AZURITE/.millrace"
 }
 
+# For tests: a driver of the browser, and the client that the Node example uses.
+install_node_modules() {
+    local want="playwright-core@1.65.1 pg@8.23.1"
+    [ "$(cat "$NODE_MODULES/.millrace" 2>/dev/null)" = "$want" ] && return 0
+    say "Installing $want in $NODE_MODULES"
+    mkdir -p "$NODE_MODULES"
+    # shellcheck disable=SC2086 # packages, a word each
+    npm install --prefix "$NODE_MODULES" --no-audit --no-fund --ignore-scripts --loglevel error $want >&2
+    echo "$want" >"$NODE_MODULES/.millrace"
+}
+
 install_packages
 [ -x "$PG_CONFIG" ] || fail "no pg_config at $PG_CONFIG; set PG_CONFIG"
 install_pgrx
@@ -83,5 +97,6 @@ azurite) install_azurite ;;
 *)
     install_venv
     install_azurite
+    install_node_modules
     ;;
 esac

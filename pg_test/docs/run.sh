@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Promises about the documentation: every SQL block in README and docs runs, in order, as it stands; what is generated is up to date;
+# Promises about the documentation: every SQL block and every command in README and docs runs, in order, as it stands; what is generated is up to date;
 # every function and view has a comment, and the comment explains each argument; links lead somewhere.
 # Runs on a server of its own, with pg_cron and Azurite. PAGES names a subset, by file.
 set -euo pipefail
@@ -85,6 +85,7 @@ if [ -z "${PAGES:-}" ]; then
         try "$picture" up_to_date "${picture%.txt}.svg" scripts/docs.sh print picture "$picture"
     done
     try links python3 scripts/docs/links.py
+    try commands pg_test/docs/commands.sh
 fi
 for file in ${PAGES:-README.md docs/*.md}; do
     grep -q '^```sql' "$file" || continue
