@@ -87,6 +87,15 @@ if [ -z "${PAGES:-}" ]; then
     try links python3 scripts/docs/links.py
     try commands pg_test/docs/commands.sh
 fi
+newcomers() { # what goes wrong in the quickstart, and what is then said
+    make_server_dir 755 "$work/mistakes" "$work/mistakes/landing"
+    dropdb --if-exists --force docs_mistakes
+    createdb docs_mistakes
+    psql -XqAt -v ON_ERROR_STOP=1 -d docs_mistakes -o /dev/null -c 'CREATE EXTENSION pg_millrace'
+    psql -XqAt -v ON_ERROR_STOP=1 -d docs_mistakes -o /dev/null -v dir="$work/mistakes" -f pg_test/docs/mistakes.sql &&
+        psql -XqAt -d docs_mistakes -c 'DROP OWNED BY mr_newcomer' -c 'DROP ROLE mr_newcomer' && dropdb --force docs_mistakes
+}
+if [ -z "${PAGES:-}" ]; then try "a newcomer's mistakes" newcomers; fi
 for file in ${PAGES:-README.md docs/*.md}; do
     grep -q '^```sql' "$file" || continue
     try "$file" page "$file"

@@ -66,7 +66,7 @@ BEGIN
             SELECT count(*) INTO others FROM pg_stat_activity a
              WHERE a.backend_type NOT LIKE 'pg_millrace %'
                AND a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer',
-                                          'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'parallel worker', 'logger', 'standalone backend', 'slotsync worker');
+                                          'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'parallel worker', 'logger', 'standalone backend', 'slotsync worker', 'walsummarizer', 'io worker');
         ELSE
             others := 1;
         END IF;
@@ -150,15 +150,16 @@ BEGIN
 
         check_name := 'owner and tables';
         BEGIN
-            staging := to_regclass(p.staging);
-            rejects := to_regclass(p.rejects);
+            -- Of a dropped table the number is left, and from Postgres 16 on to_regclass takes numbers for what they are.
+            staging := (SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass(p.staging));
+            rejects := (SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass(p.rejects));
             hidden := false;
         EXCEPTION WHEN insufficient_privilege THEN
             hidden := true;
         END;
         IF hidden THEN
             status := 'skipped'; finding := format('the schema of %s is not yours to look into', p.staging); advice := NULL;
-        ELSIF to_regrole(p.owner) IS NULL THEN
+        ELSIF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = to_regrole(p.owner)) THEN
             status := 'error'; finding := format('role %s does not exist', p.owner); advice := 'Drop the pipeline and create it anew as a role that stays.';
         ELSIF staging IS NULL OR rejects IS NULL THEN
             status := 'error'; finding := 'the staging or the rejects table is gone'; advice := format('SELECT millrace.drop_pipeline(%L), then create it anew.', p.pipeline);
@@ -170,7 +171,7 @@ BEGIN
         RETURN NEXT;
 
         -- The lake, with the owner's credentials: for those who may act as the owner.
-        IF has_function_privilege('millrace.check_locations(text)', 'EXECUTE') AND to_regrole(p.owner) IS NOT NULL AND pg_has_role(to_regrole(p.owner)::oid, 'USAGE') THEN
+        IF has_function_privilege('millrace.check_locations(text)', 'EXECUTE') AND EXISTS (SELECT FROM pg_roles r WHERE r.oid = to_regrole(p.owner)) AND pg_has_role(to_regrole(p.owner)::oid, 'USAGE') THEN
             FOR item IN SELECT * FROM millrace.check_locations(p.pipeline) LOOP
                 check_name := 'location: ' || item.layer;
                 status := CASE WHEN item.ok THEN 'ok' ELSE 'error' END;

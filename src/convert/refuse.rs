@@ -42,7 +42,10 @@ fn whole(text: &str, type_name: &str, most: i128) -> Option<(&'static str, Strin
         return (!fits).then(|| ("22003", format!("value \"{text}\" is out of range for type {type_name}")));
     }
     let is_word = text.bytes().any(|b| b.is_ascii_alphabetic()) && !text.contains('\0');
-    (is_word && text.bytes().filter(u8::is_ascii_digit).count() <= FEW).then(|| invalid("22P02", type_name, text))
+    // From Postgres 16 on, whole numbers are also written in hexadecimal, octal and binary.
+    let has_base = digits.starts_with('0') && digits[1..].starts_with(['x', 'X', 'o', 'O', 'b', 'B']);
+    (is_word && !has_base && text.bytes().filter(u8::is_ascii_digit).count() <= FEW)
+        .then(|| invalid("22P02", type_name, text))
 }
 
 /// No number begins with a letter but for the words NaN and Infinity.
@@ -67,6 +70,8 @@ mod tests {
         for (kind, text, state) in [
             (Kind::Int4, "abc", Some("22P02")),
             (Kind::Int4, "12x", Some("22P02")),
+            (Kind::Int4, "-0x1F", None),
+            (Kind::Int4, "0y1", Some("22P02")),
             (Kind::Int4, "99999999999x", None),
             (Kind::Int4, "2147483648", Some("22003")),
             (Kind::Int4, "2147483647", None),

@@ -2,7 +2,8 @@
 //!
 //! What the plan holds is text that means the same in every session: names are qualified, and whatever would
 //! depend on a setting, the clock or chance is refused by name. What can't be kept incrementally is refused
-//! by name too, with a hint. Errors that Postgres raises itself (syntax, unknown columns) pass unchanged.
+//! by name too, with a hint. Errors that Postgres raises itself (syntax, unknown columns) pass with a hint where they have none; the
+//! caller must not go on after them.
 //! Nothing is executed, and nothing is written.
 
 mod calls;
@@ -17,12 +18,16 @@ use pgrx::{PgList, pg_sys};
 
 use crate::model::aggregate::{self, Compare, Expression, Findings, Function, GROUPED, Hll, Output, Plan};
 use crate::model::{Code, Error, Result};
+use crate::pg::error;
 
 use deparse::Staging;
 use substitute::Substituted;
 
 /// A unique index has room for 32 columns, and the tables of distinct values need one besides the keys.
 const MOST_KEYS: usize = 31;
+
+const A_QUERY: &str = "An aggregate's query is a SELECT … GROUP BY over the pipeline's staging table alone, which \\d in psql shows: \
+    SELECT merchant, count(*) AS transactions FROM staging.transactions GROUP BY merchant.";
 
 /// Reads the query under the caller's own search path. `staging` is the only table it may read; `signed`: its rows may be
 /// changed and deleted. With `hll` distinct values are counted by its sketches.
@@ -32,9 +37,12 @@ pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool, hll: Option<Hll>
     // SAFETY: we run on the backend's own thread; the trees live in the current memory context, which outlives
     // this call, and are read only as the node types that their tags tell.
     unsafe {
-        let statement = shape::only_select(&source)?;
-        let parsed =
-            pg_sys::parse_analyze_fixedparams(statement, source.as_ptr(), std::ptr::null(), 0, std::ptr::null_mut());
+        let parsed = error::catch(|| {
+            let statement = shape::only_select(&source)?;
+            let none = std::ptr::null_mut();
+            Ok(pg_sys::parse_analyze_fixedparams(statement, source.as_ptr(), std::ptr::null(), 0, none))
+        })
+        .map_err(|e| if e.hint.is_some() { e } else { e.hint(A_QUERY) })?;
         shape::check(parsed, staging)?;
         deparse::pinned(|| {
             substitute::each_call(parsed, |call| calls::order_by_arrival(call, staging))?;
