@@ -48,7 +48,26 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     ("ti", "time", &["23:59:59.999999", "24:00:00", "", "25:00"]),
     ("u", "uuid", &["00000000-0000-0000-0000-000000000000", "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6", "", "no"]),
     ("j", "json", &["{\"\"a\"\": [1, 2]}", "null", "", "{"]),
-    ("jb", "jsonb", &["{\"\"a\"\": [1, 2.50]}", "\"\"x\"\"", "", "{\"\"a\"\""]),
+    (
+        "jb",
+        "jsonb",
+        &[
+            "{\"\"a\"\": [1, 2.50]}",
+            "\"\"x\"\"",
+            "",
+            "{\"\"a\"\"",
+            " {\"\"bb\"\" : -0.0, \"\"a\"\":[true,null, {}, []] ,\"\"\"\":false}\t",
+            "{\"\"a\"\": 1, \"\"b\"\": 2, \"\"a\"\": 3}",
+            "\"\"\\u00e4 \\n \\/ \\\"\" \\\\ ä\"\"",
+            "\"\"\\n \\/ \\\"\" \\\\ ä\"\"",
+            "1e3",
+            "-12345678901234567890.0123456789",
+            "[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40]",
+            "[1,]",
+            "01",
+            "\"\"\\u0000\"\"",
+        ],
+    ),
     ("b", "bytea", &["\\x00ff", "abc", "", "\\x0"]),
     ("a", "int[]", &["{1,NULL,3}", "{}", "", "{1"]),
     ("ip", "inet", &["10.0.0.1/8", "::1", "", "10.0.0.256"]),
@@ -114,6 +133,9 @@ fn rows_that_go_straight_into_the_table_are_those_that_copy_would_store() {
     let straight = session.rows(&rows("straight"));
     assert!(straight.len() > 100, "most records are good: {}", straight.len());
     assert_eq!(straight, session.rows(&rows("by_copy")));
+    let looked_up = "SELECT jb -> 'bb', jb -> 'a', jb -> -1, jb -> 35, jb FROM staging.TABLE";
+    let by_postgres = looked_up.replace("jb", "(jb::text::jsonb)").replace("TABLE", "straight");
+    assert_eq!(session.lines(&looked_up.replace("TABLE", "straight")), session.lines(&by_postgres));
     let rejects = |table: &str| format!("SELECT _row_no, reasons FROM staging.{table}_rejects ORDER BY _row_no");
     let rejected = session.rows(&rejects("straight"));
     assert!(rejected.len() > 20, "values that fit nowhere are rejects: {}", rejected.len());

@@ -186,6 +186,25 @@ fn whatever_comes_the_state_is_that_of_a_row_by_row_replay_and_a_consumers_copy_
 }
 
 #[test]
+fn a_chunk_looks_up_its_keys_and_does_not_read_the_table() {
+    let mut case = case("keyed_cost", COLUMNS, r#"{"primary_key": ["id"], "order_by": ["at"]}"#);
+    let lines = |ids: std::ops::Range<u32>, at: u32| ids.map(|id| format!("{id},{at},v{at},\n")).collect::<String>();
+    case.land("1.csv", &lines(0..30_000, 1));
+    // What the planner knows of the table makes reading it whole the cheaper way.
+    case.session.execute("ANALYZE staging.p");
+    let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'staging.p'::regclass";
+    let settled = |case: &mut Case| {
+        case.session.execute("SELECT pg_stat_force_next_flush()");
+        case.session.number(read)
+    };
+    let before = settled(&mut case);
+    case.land("2.csv", &lines(1_000..11_000, 2));
+    assert_eq!(settled(&mut case), before);
+    assert_eq!(case.session.value("SELECT count(*) FROM staging.p WHERE v = 'v2'"), "10000");
+    case.verified();
+}
+
+#[test]
 fn keys_of_several_columns_and_of_types_with_an_equality_of_their_own_are_compared_as_their_index_does() {
     let columns = "id citext, part numeric, at timestamptz, v text";
     let mut case = empty("keyed_types");

@@ -13,6 +13,7 @@ pub mod identifier;
 pub mod infer;
 mod int;
 mod json;
+pub mod jsonb;
 mod kind;
 mod numeric;
 mod refuse;

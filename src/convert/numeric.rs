@@ -132,6 +132,24 @@ fn write(negative: bool, weight: i16, scale: u16, groups: &[u16], out: &mut Vec<
     }
 }
 
+/// From the form in which a number is sent to the short one in which it is stored, the header of its length not included (numeric.c:
+/// sign, display scale and weight, then the digits). `None`: it has no such form.
+pub(super) fn append_stored(sent: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    const SHORT: u16 = 0x8000;
+    const SHORT_NEGATIVE: u16 = 0x2000;
+    let (head, digits) = sent.split_first_chunk::<8>()?;
+    let [_, weight, sign, scale] = std::array::from_fn(|i| u16::from_be_bytes([head[2 * i], head[2 * i + 1]]));
+    if scale > 63 || !(-64..=63).contains(&(weight as i16)) {
+        return None;
+    }
+    let negative = if sign == NEGATIVE { SHORT_NEGATIVE } else { 0 };
+    out.extend_from_slice(&(SHORT | negative | scale << 7 | weight & 0x7f).to_ne_bytes());
+    for digit in digits.as_chunks::<2>().0 {
+        out.extend_from_slice(&u16::from_be_bytes(*digit).to_ne_bytes());
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{Rng, SeedableRng};

@@ -5,9 +5,12 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use crate::convert::jsonb::Encoder;
+
 /// How one column's fields are read.
 pub(super) struct Reader {
     form: Form,
+    jsonb: Encoder,
     receive: pg_sys::FmgrInfo,
     parameter: Oid,
     typmod: i32,
@@ -26,6 +29,7 @@ enum Form {
     Bytes,
     Uuid,
     Numeric,
+    Jsonb,
     Received,
 }
 
@@ -43,6 +47,7 @@ fn form_of(type_oid: Oid, typmod: i32) -> Form {
         pg_sys::TEXTOID | pg_sys::BYTEAOID | pg_sys::VARCHAROID => Form::Bytes,
         pg_sys::UUIDOID => Form::Uuid,
         pg_sys::NUMERICOID => Form::Numeric,
+        pg_sys::JSONBOID => Form::Jsonb,
         _ => Form::Received,
     }
 }
@@ -62,7 +67,7 @@ impl Reader {
             pg_sys::fmgr_info(function, &mut receive);
         }
         let form = if DIRECT { form_of(type_oid, typmod) } else { Form::Received };
-        Reader { form, receive, parameter, typmod }
+        Reader { form, jsonb: Encoder::default(), receive, parameter, typmod }
     }
 
     /// The Datum of the field `start..end` of `buffer`, which its length of four bytes goes before. The field's bytes may be changed.
@@ -86,6 +91,10 @@ impl Reader {
                 if bytes.len() < SHORT && bytes.len() <= limit { short(buffer, start, end) } else { None }
             }
             (Form::Numeric, Some(_)) => numeric(buffer, start, end, self.typmod),
+            // The version of the binary form, and JSON.
+            (Form::Jsonb, Some([1, text @ ..])) => {
+                std::str::from_utf8(text).ok().and_then(|text| self.jsonb.encode(text)).map(copied)
+            }
             _ => None,
         };
         match known {
@@ -125,6 +134,16 @@ impl Reader {
             let mut info = pg_sys::StringInfoData { data: data.cast(), len, maxlen: len + 1, cursor: 0 };
             pg_sys::ReceiveFunctionCall(&mut self.receive, &mut info, self.parameter, self.typmod)
         }
+    }
+}
+
+/// A copy in the current memory context, aligned for what is stored in it.
+fn copied(bytes: &[u8]) -> Datum {
+    // SAFETY: the new memory has room for as many bytes.
+    unsafe {
+        let copy = pg_sys::palloc(bytes.len()).cast::<u8>();
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
+        Datum::from(copy)
     }
 }
 

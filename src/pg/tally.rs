@@ -9,7 +9,7 @@ mod compile;
 mod value;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -59,7 +59,22 @@ pub struct Set {
 }
 
 /// Pairs of group and value, told apart by 128 bits of keyed hashes: no two that differ will ever share them.
-pub type Known = HashSet<u128>;
+pub type Known = HashSet<u128, BuildHasherDefault<Half>>;
+
+/// Of what is a hash already, one half.
+#[derive(Default)]
+pub struct Half(u64);
+
+impl Hasher for Half {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let half = bytes.first_chunk().map_or(0, |half| u64::from_ne_bytes(*half));
+        self.0 = half;
+    }
+}
 
 #[derive(Clone)]
 enum Measured {
@@ -83,7 +98,7 @@ struct Fresh {
 pub struct Tally {
     spec: Spec,
     kinds: Vec<Kind>,
-    places: HashMap<Vec<u8>, u32>,
+    places: HashMap<Vec<u8>, u32, foldhash::fast::RandomState>,
     groups: Vec<Group>,
     known: Vec<Rc<Known>>,
     marks: Vec<Known>,
@@ -110,7 +125,7 @@ impl Tally {
         Tally {
             spec,
             kinds: vec![],
-            places: HashMap::new(),
+            places: HashMap::default(),
             groups: vec![],
             known,
             marks: vec![Known::default(); sets],
@@ -321,12 +336,13 @@ impl<'a> Counting<'a> {
     }
 }
 
-/// The transaction that is under way, for whoever asks later what became of it. `None`: within a subtransaction, which may be undone alone.
-pub fn this_transaction() -> Option<pg_sys::TransactionId> {
+/// The transaction that is under way, the innermost if there are several, for whoever asks later what became of it.
+pub fn this_transaction() -> pg_sys::TransactionId {
     // SAFETY: in a transaction.
-    unsafe { (pg_sys::GetCurrentTransactionNestLevel() == 1).then(|| pg_sys::GetTopTransactionIdIfAny()) }
+    unsafe { pg_sys::GetCurrentTransactionIdIfAny() }
 }
 
+/// Whether it has committed, and with it all that it was a part of.
 pub fn has_committed(transaction: pg_sys::TransactionId) -> bool {
     // SAFETY: a look-up of a transaction of this session, which the log of commits has not forgotten: it was a moment ago.
     transaction != pg_sys::InvalidTransactionId && unsafe { pg_sys::TransactionIdDidCommit(transaction) }

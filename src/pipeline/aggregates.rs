@@ -83,6 +83,7 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
                 sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
         };
+        let _settings = tally.as_ref().map(|_| by_hash_alone()).transpose()?;
         let touched: Option<i64> = spi::value(&statement, arguments)?;
         if let Some(tally) = tally {
             tally::remember(aggregate, tally);
@@ -129,6 +130,13 @@ fn whole(table: &Relation) -> Result<Relation> {
 /// have just begun to grow: a plan that is made once serves for long.
 pub(super) fn by_look_up() -> Result<Scope> {
     let settings = [("enable_seqscan", "off"), ("jit", "off")];
+    Scope::pin(&settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
+}
+
+/// The same for a chunk that was counted while it was loaded, where nothing is to be found but groups and values, each by its hash.
+/// A bitmap for each would cost as much again.
+fn by_hash_alone() -> Result<Scope> {
+    let settings = [("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan")];
     Scope::pin(&settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
 }
 

@@ -13,7 +13,7 @@ use crate::model::options::{OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::relation::{self, Relation};
-use crate::pg::settings::Scope;
+use crate::pg::settings::{self, Scope};
 use crate::pg::{condition, spi, subtransaction};
 use crate::pipeline::aggregates::Chunk;
 use crate::pipeline::load::{By, Refused, is_about_a_row};
@@ -177,6 +177,10 @@ impl Keyed {
     /// Merges what was copied; `first_rows`: the number of the first row of each part, `last`: that of the last row of all.
     pub fn merge(&self, chunk_no: i64, first_rows: &[i64], last: i64, manner: Manner) -> Result<Outcome> {
         let _settings = scope::for_rows_on_their_way()?;
+        // Each row's key is looked up: joined in any other way the table would be read whole for every chunk.
+        for joining in ["enable_hashjoin", "enable_mergejoin", "enable_bitmapscan"] {
+            settings::set_local(joining, "off")?;
+        }
         let mut outcome = Outcome { changes: vec![0; first_rows.len()], refused: vec![] };
         let whole = self.statement(manner, false);
         match subtransaction::run(|| checked(sql::merge(&whole, chunk_no, first_rows, None)?)) {

@@ -71,8 +71,7 @@ fn known(aggregate: &Aggregate) -> Vec<Rc<Known>> {
 /// Notes what a chunk has added, once it is merged.
 pub fn remember(aggregate: &Aggregate, tally: Tally) {
     let added = tally.into_marks();
-    // What happens in a subtransaction may be undone alone.
-    let Some(transaction) = tally::this_transaction() else { return };
+    let transaction = tally::this_transaction();
     REMEMBERED.with_borrow_mut(|all| {
         let sets = all.remove(&aggregate.id).map(|found| found.sets);
         let sets = sets.unwrap_or_else(|| added.iter().map(|_| Rc::default()).collect());

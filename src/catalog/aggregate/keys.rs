@@ -59,10 +59,12 @@ pub fn same_group(keys: &[KeyColumn], left: &str, right: &str) -> String {
     all.join(" AND ")
 }
 
-/// IS NULL would look into a composite value; this does not.
+/// IS NULL would look into a composite value; this does not. Behind IS TRUE no index is looked into for it: the hash has found the row.
 pub fn same_value(left: &str, right: &str, equal: Option<&str>) -> String {
     let equal = equal.unwrap_or("=");
-    format!("({left} {equal} {right} OR {left} IS NOT DISTINCT FROM NULL AND {right} IS NOT DISTINCT FROM NULL)")
+    format!(
+        "({left} {equal} {right} OR {left} IS NOT DISTINCT FROM NULL AND {right} IS NOT DISTINCT FROM NULL) IS TRUE"
+    )
 }
 
 pub fn column_definition(name: &str, type_name: &str, collation: Option<&str>) -> String {

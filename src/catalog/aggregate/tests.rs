@@ -85,7 +85,7 @@ fn a_chunk_is_merged_by_one_statement_that_reads_only_that_chunk() {
          coalesce(s.p1 + d.p1, s.p1, d.p1) AS p1, coalesce(s.p2, 0) + d.p2 AS p2, s.tid, s.tab FROM delta AS d \
          LEFT JOIN LATERAL (SELECT t.ctid AS tid, t.tableoid AS tab, t.rows, t.p1, t.p2 FROM \"staging\".\"stats_state\" AS t \
          WHERE t.h = d.h AND (t.k1 OPERATOR(pg_catalog.=) d.k1 OR t.k1 IS NOT DISTINCT FROM NULL AND \
-         d.k1 IS NOT DISTINCT FROM NULL) LIMIT 1) AS s ON true), \
+         d.k1 IS NOT DISTINCT FROM NULL) IS TRUE LIMIT 1) AS s ON true), \
          changed AS (UPDATE \"staging\".\"stats_state\" AS t SET rows = m.rows, p1 = m.p1, p2 = m.p2, \
          _chunk_no = $1::bigint FROM merged AS m WHERE t.ctid = m.tid AND t.tableoid = m.tab \
          RETURNING t.h, t.k1, t.rows, t.p1, t.p2), \
