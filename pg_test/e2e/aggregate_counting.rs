@@ -46,6 +46,21 @@ fn a_value_that_came_before_counts_once_whoever_loads_the_chunk() {
 }
 
 #[test]
+fn a_value_that_this_process_has_brought_is_not_looked_up_again() {
+    let (_server, mut session, landing) = orders("counting_remembered");
+    let lines: String = (0..500).map(|i| format!("a,w{i},1,1\n")).collect();
+    let looked_up = |session: &mut Session| {
+        session.execute("SELECT pg_stat_force_next_flush()");
+        session.number("SELECT idx_scan FROM pg_stat_user_tables WHERE relid = 'staging.stats_distinct_1'::regclass")
+    };
+    load(&mut session, &landing, "1.csv", &lines);
+    let before = looked_up(&mut session);
+    load(&mut session, &landing, "2.csv", &format!("{lines}a,new,1,1\n"));
+    assert_eq!(looked_up(&mut session), before + 1);
+    assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "1001|501");
+}
+
+#[test]
 fn a_chunk_that_is_undone_leaves_nothing_behind_in_memory() {
     let (_server, mut session, landing) = orders("counting_undone");
     load(&mut session, &landing, "1.csv", "a,ann,1,1\n");

@@ -336,18 +336,6 @@ impl<'a> Counting<'a> {
     }
 }
 
-/// The transaction that is under way, the innermost if there are several, for whoever asks later what became of it.
-pub fn this_transaction() -> pg_sys::TransactionId {
-    // SAFETY: in a transaction.
-    unsafe { pg_sys::GetCurrentTransactionIdIfAny() }
-}
-
-/// Whether it has committed, and with it all that it was a part of.
-pub fn has_committed(transaction: pg_sys::TransactionId) -> bool {
-    // SAFETY: a look-up of a transaction of this session, which the log of commits has not forgotten: it was a moment ago.
-    transaction != pg_sys::InvalidTransactionId && unsafe { pg_sys::TransactionIdDidCommit(transaction) }
-}
-
 /// The type that a column of these has in an array; for those that have none there is none.
 fn array_type(element: Oid) -> Option<Oid> {
     // SAFETY: a look-up in the catalog.

@@ -3,9 +3,12 @@
 //! Promise: `run` commits on `Ok` and leaves nothing behind on `Err`, whatever raised it. Between two calls no snapshot is
 //! held, so the network may be waited on.
 
+use std::cell::Cell;
 use std::ffi::CString;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::{PgSubXactCallbackEvent, PgXactCallbackEvent, pg_sys, register_subxact_callback, register_xact_callback};
 
 use crate::model::Result;
 use crate::pg::error::catch;
@@ -77,6 +80,27 @@ fn in_procedure<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
         });
         pg_sys::SPI_commit();
         result
+    }
+}
+
+/// Says later whether what was done until now has been committed.
+#[derive(Debug, Clone)]
+pub struct Fate(Rc<Cell<bool>>);
+
+impl Fate {
+    /// Of the transaction that is under way. Where any part of it is undone from here on, it counts as undone itself.
+    pub fn of_this_transaction() -> Fate {
+        let committed = Rc::new(Cell::new(false));
+        let undone = AssertUnwindSafe(Rc::new(Cell::new(false)));
+        let (told, was_undone) = (committed.clone(), undone.clone());
+        register_subxact_callback(PgSubXactCallbackEvent::AbortSub, move |_, _| undone.set(true));
+        let commit = AssertUnwindSafe(move || told.set(!was_undone.get()));
+        register_xact_callback(PgXactCallbackEvent::Commit, commit);
+        Fate(committed)
+    }
+
+    pub fn is_committed(&self) -> bool {
+        self.0.get()
     }
 }
 

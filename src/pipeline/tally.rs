@@ -11,7 +11,8 @@ use std::rc::Rc;
 use crate::catalog::aggregate as sql;
 use crate::catalog::aggregates::Aggregate;
 use crate::model::aggregate::{PartialKind, Plan};
-use crate::pg::tally::{self, Known, Measure, Set, Spec, Tallies, Tally, What};
+use crate::pg::tally::{Known, Measure, Set, Spec, Tallies, Tally, What};
+use crate::pg::transaction::Fate;
 
 /// Pairs of group and value that are remembered for each set.
 const MOST_KNOWN: usize = 1_000_000;
@@ -21,7 +22,7 @@ struct Remembered {
     sets: Vec<Rc<Known>>,
     /// What the last chunk has added, if its transaction commits.
     added: Vec<Known>,
-    transaction: pgrx::pg_sys::TransactionId,
+    fate: Fate,
 }
 
 thread_local! {
@@ -56,7 +57,7 @@ fn known(aggregate: &Aggregate) -> Vec<Rc<Known>> {
             return aggregate.plan.distinct_sets.iter().map(|_| Rc::default()).collect();
         };
         let added = std::mem::take(&mut found.added);
-        let added = if tally::has_committed(found.transaction) { added } else { vec![] };
+        let added = if found.fate.is_committed() { added } else { vec![] };
         for (set, added) in found.sets.iter_mut().zip(added) {
             if set.len() + added.len() > MOST_KNOWN {
                 *set = Rc::default();
@@ -71,11 +72,11 @@ fn known(aggregate: &Aggregate) -> Vec<Rc<Known>> {
 /// Notes what a chunk has added, once it is merged.
 pub fn remember(aggregate: &Aggregate, tally: Tally) {
     let added = tally.into_marks();
-    let transaction = tally::this_transaction();
+    let fate = Fate::of_this_transaction();
     REMEMBERED.with_borrow_mut(|all| {
         let sets = all.remove(&aggregate.id).map(|found| found.sets);
         let sets = sets.unwrap_or_else(|| added.iter().map(|_| Rc::default()).collect());
-        all.insert(aggregate.id, Remembered { sets, added, transaction });
+        all.insert(aggregate.id, Remembered { sets, added, fate });
     });
 }
 
