@@ -150,6 +150,38 @@ fn a_widened_column_widens_that_of_staging(storage, cell) {
     assert_verified(&mut session, "p");
 }
 
+fn a_shallow_clone_has_the_rows_of_files_that_another_table_holds(storage, cell) {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database(cell);
+    let lake = Lake::new(storage, &server, &mut session, cell);
+    let original = Made { lake: &lake, place: "t", next: 0 };
+    let mut clone = Made { lake: &lake, place: "clone", next: 0 };
+    let whole = |name: &str| format!("{}/{name}", lake.url("t"));
+    let mut add = original.file("p=x%2Fy/a b.parquet", &[("n", longs(&[1, 2, 3]))]);
+    add["add"]["path"] = json!(whole("p=x%252Fy/a%20b.parquet"));
+    add["add"]["partitionValues"] = json!({ "p": "x/y" });
+    let mut first = metadata(&[field("n", "long"), field("p", "string")], &json!({}));
+    first["metaData"]["partitionColumns"] = json!(["p"]);
+    clone.commit(&[protocol(&[], &[]), first, add]);
+    create(&mut session, "p", &lake.url("clone"), "{\"max_rows_per_chunk\": 2}");
+    session.execute("CALL millrace.run('p')");
+    let mut own = clone.file("own.parquet", &[("n", longs(&[4]))]);
+    own["add"]["partitionValues"] = json!({ "p": null });
+    clone.commit(&[own]);
+    session.execute("CALL millrace.run('p')");
+    assert_eq!(session.lines("SELECT n, p FROM staging.p ORDER BY n"), ["1|x/y", "2|x/y", "3|x/y", "4|"]);
+    let from = "SELECT DISTINCT l.path FROM staging.p s, millrace.lineage('p', s._chunk_no, s._row_no) l WHERE s.n < 4";
+    assert!(session.value(from).ends_with("t/p=x%2Fy/a b.parquet"), "{}", session.value(from));
+    assert_verified(&mut session, "p");
+    // What is in another store is refused by name, whatever the server may reach.
+    let mut odd = clone.file("odd.parquet", &[("n", longs(&[5]))]);
+    odd["add"]["path"] = json!(if storage == Storage::Disk { "abfss://lake@elsewhere.dfs.core.windows.net/a.parquet" } else { "file:///etc/passwd" });
+    odd["add"]["partitionValues"] = json!({ "p": null });
+    clone.commit(&[odd]);
+    let refused = session.raises("CALL millrace.run('p')", "0A000");
+    assert!(refused.message().contains("another store") && refused.hint().is_some(), "{refused:?}");
+}
+
 fn a_moment_is_the_first_version_that_was_committed_then_or_later(storage, cell) {
     let server = Server::shared(Preload::No);
     let mut session = server.create_database(cell);

@@ -265,6 +265,17 @@ impl Dir {
         }
     }
 
+    /// All of the store in which this directory is.
+    pub(crate) fn top(&self) -> Dir {
+        let above = |location: Location| location.split_last().map_or(location, |(above, _)| above);
+        Dir {
+            location: self.prefix.parts().fold(self.location.split_glob().0, |location, _| above(location)),
+            root: self.root.clone(),
+            prefix: Path::default(),
+            local: self.local.as_ref().map(|_| PathBuf::from("/")),
+        }
+    }
+
     /// A directory below.
     pub(crate) fn join(&self, relative: &str) -> Result<Dir> {
         Ok(Dir {

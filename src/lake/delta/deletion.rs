@@ -1,7 +1,7 @@
 //! Deletion vectors: which rows of a data file are no rows of the table.
 //!
 //! Promises: what the kernel reads is what storage holds, checked by its checksum; one request reads one vector, however many share
-//! its file. A vector that is gone is a `Gap`, one outside of the table is refused.
+//! its file. A vector that is gone is a `Gap`, one in another store is refused.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use deltalake::kernel::{DeletionVectorDescriptor, StorageType};
 use roaring::RoaringTreemap;
 use url::Url;
 
-use super::features::outside;
+use super::paths;
 use crate::lake::error::{format_error, place_error};
 use crate::lake::store::Dir;
 use crate::model::location::decode;
@@ -25,7 +25,7 @@ const CHECKSUM: u64 = 4;
 
 /// The row numbers, from 0, that a vector takes out of its file.
 pub(super) async fn read(dir: &Dir, vector: &DeletionVectorDescriptor, file: &str) -> Result<RoaringTreemap> {
-    let place = dir.place_of(file);
+    let place = paths::place_of(dir, file);
     let broken = |detail: String| {
         Error::new(Code::Corrupt, "cannot read the deletion vector of a data file")
             .detail(format!("location: {place}: {detail}"))
@@ -50,7 +50,8 @@ pub(super) async fn read(dir: &Dir, vector: &DeletionVectorDescriptor, file: &st
     let held = match wanted.absolute_path(&table).map_err(|e| broken(e.to_string()))? {
         None => Bytes::new(),
         Some(url) => {
-            let path = relative_to(&table, &url).ok_or_else(|| outside("a deletion vector", &place))?;
+            let whole = decode(url.as_str()).ok_or_else(|| broken("its path is no text".into()))?;
+            let path = paths::within(dir, &whole, "a deletion vector")?;
             let from = u64::try_from(wanted.offset.unwrap_or(1)).unwrap_or(1);
             let size = u64::try_from(wanted.size_in_bytes).unwrap_or(0);
             let bytes = fetch(dir, &path, from..from + LENGTH + size + CHECKSUM).await?;
@@ -69,6 +70,7 @@ pub(super) async fn read(dir: &Dir, vector: &DeletionVectorDescriptor, file: &st
 
 /// The bytes of one vector behind the version of its file, as if it were the only one there.
 async fn fetch(dir: &Dir, path: &str, range: std::ops::Range<u64>) -> Result<Bytes> {
+    let (dir, path) = paths::reach(dir, path);
     let parts = dir.read_ranges(path, vec![0..1, range], None).await.map_err(|e| match e.code {
         Code::NotFound => place_error(Code::Gap, "a deletion vector of the table is gone", &dir.place_of(path)),
         _ => e,
@@ -81,15 +83,6 @@ async fn fetch(dir: &Dir, path: &str, range: std::ops::Range<u64>) -> Result<Byt
         Some(&FILE_VERSION) => Ok(bytes.freeze()),
         _ => Err(place_error(Code::Unsupported, "a deletion vector has an unknown version", &dir.place_of(path))),
     }
-}
-
-/// The path of something below the table's directory.
-pub(super) fn relative_to(table: &Url, url: &Url) -> Option<String> {
-    if (url.scheme(), url.authority()) != (table.scheme(), table.authority()) {
-        return None;
-    }
-    let path = url.path().strip_prefix(table.path())?;
-    decode(path)
 }
 
 /// The one file that the kernel asks for, fetched already.

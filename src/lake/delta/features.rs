@@ -108,10 +108,10 @@ pub(super) fn check_overwrite(metadata: &MetaData, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// The error for something that the log names and that is not below the table's directory.
+/// The error for something that the log names and that is in another store than the table.
 pub(super) fn outside(what: &str, place: &str) -> Error {
-    refused(format!("{what} lies outside of it"), place)
-        .hint("Shallow clones are not supported; read a deep copy of the table.")
+    refused(format!("{what} lies in another store"), place)
+        .hint("Shallow clones are read within one container or bucket; read a deep copy of the table.")
 }
 
 /// The error for a file that cannot be rewritten because a part of it is deleted.

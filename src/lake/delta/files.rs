@@ -6,12 +6,11 @@ use arrow::array::RecordBatch;
 use chrono::DateTime;
 use deltalake::DeltaTableError;
 use deltalake::kernel::Add;
-use futures::stream::{BoxStream, TryStreamExt};
-use serde_json::json;
+use futures::stream::BoxStream;
 
 use super::log::{entry_name, parse_entry};
 use super::rows::{DataFile, Source, VersionReader};
-use super::{KERNEL, Table, features, snapshot};
+use super::{Table, features, live, snapshot};
 use crate::lake::error::{delta_error, format_error, place_error};
 use crate::lake::listing::LandingFile;
 use crate::model::{Code, Result};
@@ -102,23 +101,11 @@ impl Table {
             newer = snapshot(&self.log_store, Some(self.version)).await.map_err(failed)?;
             &newer
         };
-        let mut live = BTreeMap::new();
-        let _permit = KERNEL.acquire().await;
-        let mut views = base.file_views(self.log_store.as_ref(), None);
-        while let Some(view) = views.try_next().await.map_err(failed)? {
-            let add = Add {
-                path: view.path().into_owned(),
-                partition_values: view.partition_values_map(),
-                size: view.size(),
-                modification_time: view.modification_time(),
-                data_change: true,
-                stats: view.num_records().map(|rows| json!({ "numRecords": rows }).to_string()),
-                deletion_vector: view.deletion_vector_descriptor(),
-                ..Default::default()
-            };
-            live.insert(add.path.clone(), add);
-        }
-        Ok(live)
+        let scan = base.scan_builder().with_skip_stats(true).build().map_err(failed)?;
+        let (snapshot, engine) = (scan.snapshot().clone(), self.log_store.engine(None));
+        self.on_blocking_thread(move || live::replay(snapshot, engine.as_ref()))
+            .await?
+            .map_err(|e| format_error(&e, "read the files of the Delta table", &self.dir.place()))
     }
 
     pub(super) fn source(&self) -> Source {

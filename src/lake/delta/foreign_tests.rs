@@ -21,7 +21,7 @@ use crate::lake::parquet_rows::Limits;
 use crate::lake::tests::{location, run};
 use crate::model::{Code, Error};
 
-const LIMITS: Limits = Limits { batch_rows: 1_000, memory: 64 << 20 };
+pub(super) const LIMITS: Limits = Limits { batch_rows: 1_000, memory: 64 << 20 };
 
 fn shared(name: &str) -> Option<PathBuf> {
     let shared = std::env::var_os("MILLRACE_SHARED").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
@@ -50,7 +50,7 @@ fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows
 }
 
-async fn scanned(table: &Table) -> Vec<String> {
+pub(super) async fn scanned(table: &Table) -> Vec<String> {
     let batches: Vec<RecordBatch> = table.scan(1_000).await.unwrap().try_collect().await.unwrap();
     sorted(batches.iter().flat_map(texts).collect())
 }
@@ -65,11 +65,11 @@ fn expected(directory: &Path) -> Vec<String> {
     sorted(rows.collect())
 }
 
-async fn open(path: &Path) -> Table {
+pub(super) async fn open(path: &Path) -> Table {
     Table::open(&location(path), &Default::default()).await.unwrap().unwrap()
 }
 
-async fn follow(path: &Path, next: u64) -> Result<Follower, Error> {
+pub(super) async fn follow(path: &Path, next: u64) -> Result<Follower, Error> {
     Follower::open(&location(path), &Default::default(), next).await
 }
 
@@ -84,7 +84,7 @@ async fn rows_of(table: &Table, files: &[DataFile]) -> Vec<String> {
 }
 
 /// The rows of a table after each version, from the changes alone.
-async fn states(path: &Path) -> Vec<Vec<String>> {
+pub(super) async fn states(path: &Path) -> Vec<Vec<String>> {
     let mut follower = follow(path, 1).await.unwrap();
     let table = Table::open_at(&location(path), &Default::default(), 0).await.unwrap();
     let mut rows = scanned(&table).await;
@@ -193,12 +193,12 @@ fn add(path: &str, size: u64) -> Value {
     json!({ "add": { "path": path, "partitionValues": {}, "size": size, "modificationTime": 0, "dataChange": true } })
 }
 
-fn ids(field: &str, kind: Value, id: i64, physical: &str) -> Value {
+pub(super) fn ids(field: &str, kind: Value, id: i64, physical: &str) -> Value {
     let metadata = json!({ "delta.columnMapping.id": id, "delta.columnMapping.physicalName": physical });
     json!({ "name": field, "type": kind, "nullable": true, "metadata": metadata })
 }
 
-fn with_id(name: &str, data_type: DataType, id: i64) -> Field {
+pub(super) fn with_id(name: &str, data_type: DataType, id: i64) -> Field {
     let metadata = [("PARQUET:field_id".to_owned(), id.to_string())].into();
     Field::new(name, data_type, true).with_metadata(metadata)
 }

@@ -15,10 +15,14 @@ mod files;
 mod follow;
 #[cfg(test)]
 mod foreign_tests;
+mod live;
 mod log;
+#[cfg(test)]
+mod made;
 mod mapping;
 mod orphans;
 mod partitions;
+mod paths;
 mod rows;
 mod schema;
 #[cfg(test)]

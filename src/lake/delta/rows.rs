@@ -14,8 +14,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use roaring::RoaringTreemap;
 
 use super::deletion;
-use super::features;
 use super::log::{Entry, row_count};
+use super::paths;
 use super::schema::{Columns, cast, new_batch};
 use crate::lake::error::{format_error, place_error};
 use crate::lake::parquet_file::ParquetFile;
@@ -60,6 +60,7 @@ enum Wanted {
 /// A data file of a table, and which of its rows are meant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataFile {
+    /// Relative to the table; from the top of the store where it begins with a slash.
     pub path: String,
     /// Zero where the log does not tell.
     pub size: u64,
@@ -85,7 +86,7 @@ impl DataFile {
         dir: &Dir,
     ) -> Result<DataFile> {
         Ok(DataFile {
-            path: path_in(path, dir)?,
+            path: paths::within(dir, path, "a file of the table")?,
             size: u64::try_from(size).unwrap_or(0),
             partition_values: partition_values.cloned(),
             records,
@@ -149,18 +150,6 @@ impl DataFile {
             }
         })
     }
-}
-
-/// A path of the log, which may be a URL of its own, relative to the table.
-fn path_in(path: &str, dir: &Dir) -> Result<String> {
-    if !path.contains("://") && !path.starts_with('/') {
-        return Ok(path.to_owned());
-    }
-    let inside = match url::Url::parse(path) {
-        Ok(url) => deletion::relative_to(&dir.table_url()?, &url),
-        Err(_) => None,
-    };
-    inside.ok_or_else(|| features::outside("a file of the table", &dir.place()))
 }
 
 enum Mask {
@@ -337,11 +326,12 @@ impl Source {
 
     async fn open(&self, file: &DataFile) -> Result<ParquetRows> {
         let opened = async {
+            let (dir, path) = paths::reach(&self.dir, &file.path);
             let size = match file.size {
-                0 => self.dir.size_of(&file.path).await?,
+                0 => dir.size_of(path).await?,
                 size => size,
             };
-            ParquetRows::open(ParquetFile::immutable(&self.dir, &file.path, size)).await
+            ParquetRows::open(ParquetFile::immutable(&dir, path, size)).await
         };
         opened.await.map_err(|e| self.file_error(e, &file.path))
     }
@@ -380,20 +370,22 @@ impl Source {
     /// Old writers leave out what a removed file held; its rows can't be told then.
     fn no_partition(&self, file: &DataFile) -> Error {
         let message = "the log does not tell the partition of a file that was removed";
-        place_error(Code::Unsupported, message, &self.dir.place_of(&file.path))
+        place_error(Code::Unsupported, message, &paths::place_of(&self.dir, &file.path))
             .hint("Begin anew behind that version with CALL millrace.resnapshot(…).")
     }
 
     fn misfit(&self, error: Error, file: &DataFile) -> Error {
         let reason = error.detail.unwrap_or_default();
-        let place = self.dir.place_of(&file.path);
+        let place = paths::place_of(&self.dir, &file.path);
         Error::new(Code::Corrupt, error.message).detail(format!("location: {place}: {reason}"))
     }
 
     fn file_error(&self, error: Error, path: &str) -> Error {
         match error.code {
-            Code::NotFound => place_error(Code::Gap, "a data file of the table is gone", &self.dir.place_of(path))
-                .hint("It was removed before it was read, by VACUUM mostly."),
+            Code::NotFound => {
+                place_error(Code::Gap, "a data file of the table is gone", &paths::place_of(&self.dir, path))
+                    .hint("It was removed before it was read, by VACUUM mostly.")
+            }
             _ => error,
         }
     }
