@@ -69,6 +69,16 @@ impl Azurite {
         }
     }
 
+    /// Ends it as a machine does that fails.
+    pub fn kill(&mut self) {
+        let pid = self.answer["pid"].as_u64().expect("serve.mjs says it");
+        let status = Command::new("kill").arg("-9").arg(pid.to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "Azurite is not there to be killed");
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
     /// Starts it again where it was.
     pub fn restart(&mut self) {
         self.stop();

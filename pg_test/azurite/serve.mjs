@@ -125,12 +125,14 @@ const [year, now] = [365 * 24 * 3600 * 1000, Date.now()];
 const day = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, 'Z');
 console.log(JSON.stringify({
   port,
+  pid: server.pid,
   endpoint,
   account: ACCOUNT,
   key: KEY,
   sas: sas(day(now - year), day(now + year)),
   expired: sas(day(now - 2 * year), day(now - year)),
   read_only: sas(day(now - year), day(now + year), 'r'),
+  look_only: sas(day(now - year), day(now + year), 'rl'),
   container: containerSas(containers[0], day(now - year), day(now + year)),
   expired_container: containerSas(containers[0], day(now - 2 * year), day(now - year)),
   tokens: secured ? await serveTokens(secured) : null,

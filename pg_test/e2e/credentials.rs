@@ -91,6 +91,22 @@ fn keys_and_signatures_of_account_and_container_open_the_lake_and_wrong_ones_are
     let token = case.azurite.text("read_only");
     case.refused(&format!("sas_token {}", quote(&token)), "42501", "may not do this", &signature(&token));
     case.refused("anonymous 'true'", "42501", "", "sig=");
+    // One that is good for looking and not for writing: what is landed is read, a layer is not written, and nothing is lost.
+    let token = case.azurite.text("look_only");
+    case.map(&format!("sas_token {}", quote(&token)));
+    let place = location(&case.azurite);
+    let create = |layer: &str| {
+        format!(
+            r#"SELECT millrace.create_pipeline('looks', source => '{place}/in/*.csv', columns => 'id int', staging => 'staging.looks',
+                   {layer} every => NULL, options => '{{"settle": 0}}')"#
+        )
+    };
+    let error = case.session.raises(&create(&format!("semi_processed => '{place}/looks',")), "42501");
+    assert!(error.hint().is_some_and(|hint| hint.contains("may not do this")), "{error:?}");
+    assert!(!format!("{error:?}").contains(&signature(&token)), "a secret is shown");
+    case.session.execute(&create(""));
+    case.session.execute("CALL millrace.run('looks')");
+    assert_eq!(case.session.number("SELECT count(*) FROM staging.looks"), 2);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod dashboard;
 mod delta;
 mod delta_history;
 mod delta_made;
+mod dialects;
 mod direct;
 mod discovery;
 mod duplicates;

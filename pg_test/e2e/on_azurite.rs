@@ -23,6 +23,8 @@ mod bad_input;
 mod consumers;
 #[path = "dashboard.rs"]
 mod dashboard;
+#[path = "dialects.rs"]
+mod dialects;
 #[path = "direct.rs"]
 mod direct;
 #[path = "duplicates.rs"]

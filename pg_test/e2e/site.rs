@@ -130,6 +130,11 @@ impl Place {
                 let below = self.join(&name);
                 below.create();
                 below.take_over(&entry.path());
+            } else if let Place::Disk(dir) = self {
+                // Some are large.
+                let hidden = dir.join(format!(".{name}.tmp"));
+                std::fs::copy(entry.path(), &hidden).unwrap();
+                std::fs::rename(&hidden, dir.join(&name)).unwrap();
             } else {
                 land(self, &name, &std::fs::read(entry.path()).unwrap());
             }

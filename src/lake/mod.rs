@@ -28,6 +28,7 @@ pub mod settling;
 pub mod store;
 #[cfg(test)]
 mod tests;
+pub mod unread;
 pub mod waiting;
 pub mod writing;
 

@@ -91,5 +91,6 @@ pub fn files(source: &Source, format: &str, options: &Options) -> Files {
         compression: options.compression,
         columns: vec![],
         memory: crate::pg::gucs::work_mem_bytes() / 8,
+        bookmark: Default::default(),
     }
 }

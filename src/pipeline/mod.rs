@@ -5,6 +5,7 @@ pub mod aggregates;
 pub mod ahead;
 pub mod backfill;
 mod beside;
+mod bookmark;
 pub mod clean;
 pub mod columns;
 pub mod dedup;

@@ -15,9 +15,11 @@ use crate::lake::listing::LandingFile;
 use crate::lake::parquet_file::ParquetFile;
 use crate::lake::parquet_rows::{Limits, ParquetRows};
 use crate::lake::store::Dir;
+use crate::lake::unread::Text;
 use crate::lake::{decompress, reading};
 use crate::model::options::Compression;
 use crate::model::{Code, Error, Result};
+use crate::pipeline::bookmark::Bookmark;
 
 /// How files are written.
 #[derive(Clone)]
@@ -29,6 +31,7 @@ pub struct Files {
     pub columns: Vec<String>,
     /// What one file may take of it.
     pub memory: u64,
+    pub bookmark: Bookmark,
 }
 
 /// Where reading begins: at the beginning, or where a chunk left off.
@@ -42,13 +45,27 @@ pub struct From {
 pub struct Batches(Kind);
 
 enum Kind {
-    Text { reader: Reader, blocks: BoxStream<'static, Result<Bytes>>, ended: bool },
+    /// `costly`: a reader can begin only at the file's beginning.
+    Text {
+        reader: Reader,
+        text: Text,
+        ended: bool,
+        costly: bool,
+    },
     Typed(Typed),
 }
 
 impl Files {
     /// Opens a file whose content may be there already.
     pub async fn open(&self, file: &LandingFile, content: Option<Vec<Bytes>>, from: From) -> Result<Batches> {
+        if content.is_none()
+            && from.byte > 0
+            && let Some(kept) = self.bookmark.take(self.directory.place_of(&file.path), file, from.byte)
+            && let Some(reader) = self.going_on(kept.header, from)?
+        {
+            let text = Text::new(kept.blocks, from.byte);
+            return Ok(Batches(Kind::Text { reader, text, ended: false, costly: true }));
+        }
         match &self.format {
             Format::Typed => Typed::open(self, file, from).await.map(|typed| Batches(Kind::Typed(typed))),
             Format::Csv(dialect) => {
@@ -65,11 +82,26 @@ impl Files {
                 self.text(file, content, from, dialect.encoding, Reader::Csv(reader)).await
             }
             Format::Json { verbatim, encoding } => {
-                let (verbatim, next) = (verbatim.clone(), from.records + 1);
-                let reader = json::Reader::resume(verbatim, *encoding, vec![], from.byte, next);
-                self.text(file, content, from, *encoding, Reader::Json(reader)).await
+                let reader = self.json(verbatim, *encoding, from);
+                self.text(file, content, from, *encoding, reader).await
             }
         }
+    }
+
+    /// What reads text on from the middle of a file.
+    fn going_on(&self, header: Vec<String>, from: From) -> Result<Option<Reader>> {
+        Ok(match &self.format {
+            Format::Typed => None,
+            Format::Csv(dialect) => {
+                let reader = csv::Reader::resume(dialect.clone(), header, from.byte, from.records + 1)?;
+                Some(Reader::Csv(reader))
+            }
+            Format::Json { verbatim, encoding } => Some(self.json(verbatim, *encoding, from)),
+        })
+    }
+
+    fn json(&self, verbatim: &json::Verbatim, encoding: Encoding, from: From) -> Reader {
+        Reader::Json(json::Reader::resume(verbatim.clone(), encoding, vec![], from.byte, from.records + 1))
     }
 
     async fn text(
@@ -80,18 +112,20 @@ impl Files {
         encoding: Encoding,
         reader: Reader,
     ) -> Result<Batches> {
-        let blocks = self.blocks(file, content, encoding, from.byte).await?;
-        Ok(Batches(Kind::Text { reader, blocks, ended: false }))
+        let is_whole = content.is_some();
+        let (blocks, plain) = self.blocks(file, content, encoding, from.byte).await?;
+        let text = Text::new(blocks, from.byte);
+        Ok(Batches(Kind::Text { reader, text, ended: false, costly: !plain && !is_whole }))
     }
 
-    /// The file's text in UTF-8, from one of its bytes on.
+    /// The file's text in UTF-8, from one of its bytes on, and whether the file is that text.
     async fn blocks(
         &self,
         file: &LandingFile,
         content: Option<Vec<Bytes>>,
         encoding: Encoding,
         from: u64,
-    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+    ) -> Result<(BoxStream<'static, Result<Bytes>>, bool)> {
         let compression = self.compression_of(file, content.as_deref()).await?;
         let plain = compression == Compression::None && encoding.is_utf8();
         let bytes = match content {
@@ -99,13 +133,13 @@ impl Files {
             None => reading::blocks(&self.directory, file, if plain { from } else { 0 }).await?,
         };
         if plain {
-            return Ok(bytes);
+            return Ok((bytes, true));
         }
         let place = self.directory.place_of(&file.path);
         if encoding.is_utf8() {
-            return Ok(decompress::blocks(bytes, compression, from, place));
+            return Ok((decompress::blocks(bytes, compression, from, place), false));
         }
-        Ok(skip(transcode(decompress::blocks(bytes, compression, 0, place), encoding), from))
+        Ok((skip(transcode(decompress::blocks(bytes, compression, 0, place), encoding), from), false))
     }
 
     async fn compression_of(&self, file: &LandingFile, content: Option<&[Bytes]>) -> Result<Compression> {
@@ -121,7 +155,7 @@ impl Files {
 
     /// The header of a file that is gone on with in the middle.
     async fn header_of(&self, file: &LandingFile, encoding: Encoding, mut reader: csv::Reader) -> Result<Vec<String>> {
-        let mut blocks = self.blocks(file, None, encoding, 0).await?;
+        let (mut blocks, _) = self.blocks(file, None, encoding, 0).await?;
         while let Some(block) = blocks.try_next().await? {
             reader.push(&block);
             reader.next_batch(1)?;
@@ -139,7 +173,8 @@ impl Files {
 
     /// The first bytes of what a file holds.
     pub async fn beginning(&self, file: &LandingFile, encoding: Encoding) -> Result<Bytes> {
-        Ok(self.blocks(file, None, encoding, 0).await?.try_next().await?.unwrap_or_default())
+        let (mut blocks, _) = self.blocks(file, None, encoding, 0).await?;
+        Ok(blocks.try_next().await?.unwrap_or_default())
     }
 }
 
@@ -175,14 +210,15 @@ impl Batches {
     pub async fn next(&mut self, max_rows: usize) -> Result<Option<RawBatch>> {
         match &mut self.0 {
             Kind::Typed(typed) => typed.next(max_rows).await,
-            Kind::Text { reader, blocks, ended } => loop {
+            Kind::Text { reader, text, ended, .. } => loop {
                 if let Some(batch) = reader.next_batch(max_rows)? {
+                    text.done(batch.end_byte);
                     return Ok(Some(batch));
                 }
                 if *ended {
                     return Ok(None);
                 }
-                match blocks.try_next().await? {
+                match text.next().await? {
                     Some(block) => reader.push(&block),
                     None => {
                         *ended = true;
@@ -190,6 +226,14 @@ impl Batches {
                     }
                 }
             },
+        }
+    }
+
+    /// A chunk ends before this byte of the text: what is behind it is kept for the next one, where that saves work.
+    pub fn leave(self, files: &Files, file: &LandingFile, byte: u64) {
+        if let Kind::Text { reader, text, ended: false, costly: true } = self.0 {
+            let header = reader.header().unwrap_or_default().to_vec();
+            files.bookmark.keep(files.directory.place_of(&file.path), file, byte, header, text);
         }
     }
 

@@ -220,6 +220,9 @@ async fn read_one(plan: &Plan, planned: &Planned, content: Option<Vec<bytes::Byt
         done: !full,
         columns: batches.header().to_vec(),
     });
+    if full {
+        batches.leave(&plan.files, file, end_byte);
+    }
     if plan.shown {
         progress::file_done();
     }

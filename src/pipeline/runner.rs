@@ -20,6 +20,7 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{gucs, runtime};
 use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
+use crate::pipeline::bookmark::Bookmark;
 use crate::pipeline::clean::Cleaner;
 use crate::pipeline::columns::staging_columns;
 use crate::pipeline::discover::Discovery;
@@ -68,6 +69,7 @@ pub struct Runner {
     /// Lost races in a row.
     conflicts: u32,
     ahead: Option<Ahead>,
+    bookmark: Bookmark,
     delta_ahead: Option<delta::Ahead>,
     retained: Option<Instant>,
     /// An aggregate that came late is not complete yet.
@@ -106,6 +108,7 @@ impl Runner {
             failed: vec![],
             conflicts: 0,
             ahead: None,
+            bookmark: Bookmark::default(),
             delta_ahead: None,
             retained: None,
             filling: false,
@@ -489,6 +492,7 @@ impl Runner {
                 compression: options.compression,
                 columns: columns.iter().map(|c| c.column.name.clone()).collect(),
                 memory: gucs::work_mem_bytes() / 8,
+                bookmark: self.bookmark.clone(),
             },
             columns,
             max_rows: options.max_rows_per_chunk,

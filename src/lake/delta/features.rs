@@ -47,7 +47,8 @@ pub(super) fn check_read(protocol: &Protocol, metadata: &MetaData, place: &str) 
         return Err(catalog_managed(name, place));
     }
     if protocol.min_reader_version > 3 {
-        return Err(refused(format!("table needs reader version {}", protocol.min_reader_version), place));
+        return Err(refused(format!("table needs reader version {}", protocol.min_reader_version), place)
+            .hint("Versions up to 3 are read. Read a copy of the table that was written for an earlier one."));
     }
     if let Some(name) = protocol.reader_features.iter().flatten().find(|name| !READER_FEATURES.contains(&name.as_str()))
     {
@@ -69,7 +70,8 @@ pub(super) fn check_write(protocol: &Protocol, metadata: &MetaData, place: &str)
             .hint("Write to a table without column mapping."));
     }
     if protocol.min_writer_version > 7 {
-        return Err(refused(format!("table needs writer version {}", protocol.min_writer_version), place));
+        return Err(refused(format!("table needs writer version {}", protocol.min_writer_version), place)
+            .hint("Versions up to 7 are written. Write to a new table."));
     }
     if let Some(name) = protocol.writer_features.iter().flatten().find(|name| !WRITER_FEATURES.contains(&name.as_str()))
     {
