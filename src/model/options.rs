@@ -393,6 +393,11 @@ impl Options {
                 .detail(format!("It is {:?}.", self.delimiter))
                 .hint("Choose another delimiter or quote."));
         }
+        if self.null.contains([self.delimiter, self.quote, '\n', '\r', '\0']) {
+            return Err(Error::new(Code::InvalidParameter, "option \"null\" can't be used")
+                .detail("It holds the delimiter, the quote, a line end or a NUL: no field reads like that.")
+                .hint(r"Use a word such as NULL or \N, or the empty string."));
+        }
         Ok(())
     }
 }
@@ -564,6 +569,7 @@ mod tests {
             json!({"max_rows_per_chunk": 0}),
             json!({"delimiter": "\n"}),
             json!({"delimiter": "\""}),
+            json!({"null": "a,b"}),
             json!([1]),
             json!({"settle": "soon"}),
             json!({"change_feed": "perhaps"}),
