@@ -57,8 +57,9 @@ impl Stream {
                 Some(_) => quote(&url(&self.lake.join(query.name))),
                 None => "NULL".into(),
             };
+            let options = if query.whole { r#"{"publish_mode": "overwrite"}"# } else { "{}" };
             session.execute(&format!(
-                "SELECT millrace.create_aggregate('{0}', 'views_{0}.q{i}', {1}, publish => {publish})",
+                "SELECT millrace.create_aggregate('{0}', 'views_{0}.q{i}', {1}, publish => {publish}, options => '{options}')",
                 self.name,
                 quote(&query.over(&format!("staging.{}", self.name)))
             ));

@@ -26,25 +26,30 @@ pub fn assert_published(server: &Site, session: &mut Session, stream: &Stream, c
         let Some(keys) = query.published_by else { continue };
         let view = format!("views_{}.q{i}", stream.name);
         let found = rows(&stream.lake.join(query.name));
+        let (ours, count) = if query.whole { ("", 0) } else { ("NULL::bigint AS _chunk_no, NULL::text AS _op, ", 2) };
         session.execute(&format!(
             "DROP TABLE IF EXISTS pg_temp.published;
-             CREATE TEMP TABLE published AS SELECT NULL::bigint AS _chunk_no, NULL::text AS _op, v.* FROM {view} v LIMIT 0"
+             CREATE TEMP TABLE published AS SELECT {ours}v.* FROM {view} v LIMIT 0"
         ));
         for some in found.chunks(200) {
             session.execute(&some.iter().map(Row::insert).collect::<Vec<_>>().join(";"));
         }
-        let columns = session.value(
+        let columns = session.value(&format!(
             "SELECT string_agg(CASE WHEN atttypid = 'numeric'::regtype AND atttypmod < 0 THEN format('round(%1$I, 18) AS %1$I', attname) ELSE quote_ident(attname) END, ', ' ORDER BY attnum)
-               FROM pg_attribute WHERE attrelid = 'pg_temp.published'::regclass AND attnum > 2",
-        );
+               FROM pg_attribute WHERE attrelid = 'pg_temp.published'::regclass AND attnum > {count}",
+        ));
         let keys = keys.iter().map(|key| format!("\"{key}\"")).chain(["_chunk_no DESC".into()]).collect::<Vec<_>>();
         let on =
             if keys.len() > 1 { format!("DISTINCT ON ({})", keys[..keys.len() - 1].join(", ")) } else { String::new() };
         let limit = if keys.len() > 1 { "" } else { "LIMIT 1" };
-        let last = format!(
-            "SELECT {columns} FROM (SELECT {on} * FROM pg_temp.published ORDER BY {} {limit}) AS last WHERE _op IS DISTINCT FROM 'delete'",
-            keys.join(", ")
-        );
+        let last = if query.whole {
+            format!("SELECT {columns} FROM pg_temp.published")
+        } else {
+            format!(
+                "SELECT {columns} FROM (SELECT {on} * FROM pg_temp.published ORDER BY {} {limit}) AS last WHERE _op IS DISTINCT FROM 'delete'",
+                keys.join(", ")
+            )
+        };
         let view = format!("SELECT {columns} FROM {view}");
         let differing = session.lines(&format!(
             "(SELECT 'published', t::text FROM ({last} EXCEPT ALL {view}) t) UNION ALL (SELECT 'view', t::text FROM ({view} EXCEPT ALL {last}) t)"

@@ -6,14 +6,20 @@ pub struct Query {
     pub sql: &'static str,
     /// The output columns that tell groups apart; `None`: not published.
     pub published_by: Option<&'static [&'static str]>,
+    /// Published as it is, in place of what was published before.
+    pub whole: bool,
 }
 
 const fn published(name: &'static str, keys: &'static [&'static str], sql: &'static str) -> Query {
-    Query { name, sql, published_by: Some(keys) }
+    Query { name, sql, published_by: Some(keys), whole: false }
 }
 
 const fn kept(name: &'static str, sql: &'static str) -> Query {
-    Query { name, sql, published_by: None }
+    Query { name, sql, published_by: None, whole: false }
+}
+
+const fn whole(name: &'static str, sql: &'static str) -> Query {
+    Query { name, sql, published_by: Some(&[]), whole: true }
 }
 
 /// What Delta has no value for (NaN in a decimal, more digits than it holds) is published as text.
@@ -71,7 +77,7 @@ pub const QUERIES: [Query; 20] = [
         &["flag"],
         "SELECT flag, array_agg(n ORDER BY n) AS ns, jsonb_agg(day ORDER BY day) AS days FROM {t} GROUP BY flag",
     ),
-    kept(
+    whole(
         "having",
         "SELECT who, count(*) AS n, max(amount) AS top FROM {t} GROUP BY who HAVING count(*) > 2 AND max(amount) > 50",
     ),

@@ -135,7 +135,7 @@ unsafe fn check_tables(query: &pg_sys::Query, staging: pg_sys::Oid) -> Result<()
         }
         if tables.len() != 1 {
             return Err(
-                refused("a join").hint("Aggregate over the staging table alone, and join its view when reading.")
+                refused("a join").hint("Join its view when reading; or take what the other table has into the rows: transform => 'SELECT … FROM input JOIN …'.")
             );
         }
         let Some(table) = tables.head() else { return Ok(()) };
