@@ -1,6 +1,6 @@
 //! What a chunk costs a consumer: next_chunk and ack, from one connection, beside PgQ's next_batch and finish_batch on the same server.
 //!
-//! Both sides commit each call. PgQ (Debian's postgresql-15-pgq3) is left out where the server has it not. BENCH_CYCLES (20000) says how
+//! Both sides commit each call. PgQ (Debian's postgresql-15-pgq3) is left out where the server has it not. BENCH_CYCLES (100000) says how
 //! many cycles the sizes of tables are watched for, BENCH_HISTORY (1000000) how many chunks a long history has.
 
 use std::time::Instant;
@@ -15,7 +15,7 @@ const CYCLES: usize = 100;
 
 pub fn measure(place: &mut Place) -> Vec<Line> {
     let number = |name: &str, default: i64| std::env::var(name).ok().map_or(default, |v| v.parse().expect(name));
-    let (cycles, history) = (number("BENCH_CYCLES", 20_000), number("BENCH_HISTORY", 1_000_000));
+    let (cycles, history) = (number("BENCH_CYCLES", 100_000), number("BENCH_HISTORY", 1_000_000));
     let mut lines = vec![];
     stream(place, "short", 10);
     stream(place, "long", history);
@@ -51,6 +51,12 @@ pub fn measure(place: &mut Place) -> Vec<Line> {
     lines.push(line(&what, rate(long), baseline, long / short, 1.2, true));
 
     stream(place, "sizes", 10);
+    // A pipeline in use has a worker, and its database one that vacuums; of these only the chunks are made up.
+    let landing = place.fresh_dir("consumers_alive");
+    place.execute(&format!(
+        "SELECT millrace.create_pipeline('alive', source => '{landing}', format => 'csv', columns => 'id int', staging => 'staging.alive', every => '1 hour');
+         SET synchronous_commit = off"
+    ));
     let sizes = "SELECT sum(pg_total_relation_size(c)) FROM (VALUES ('millrace.consumer'::regclass), ('millrace.delivery')) t (c)";
     let size = |place: &mut Place| place.value(sizes).parse::<f64>().expect("a size");
     cycle_time(&mut place.client, "sizes", cycles as usize / 5);
@@ -61,7 +67,8 @@ pub fn measure(place: &mut Place) -> Vec<Line> {
     let what = format!("size of the consumers' tables after {cycles} cycles");
     let baseline = format!("after {}: {}", cycles / 5, kilobytes(before));
     lines.push(line(&what, kilobytes(after), baseline, after / before, 1.2, true));
-    for name in ["short", "long", "sizes"] {
+    place.execute("RESET synchronous_commit");
+    for name in ["short", "long", "sizes", "alive"] {
         place.execute(&format!("SELECT millrace.drop_pipeline('{name}', drop_tables => true)"));
     }
     lines

@@ -276,3 +276,38 @@ fn a_waiter_has_its_chunk_some_milliseconds_after_the_commit() {
     // 50 ms is what is promised where the machine has nothing else to do.
     assert!(median < 400_000, "{took:?}");
 }
+
+#[test]
+fn what_consumers_leave_behind_is_vacuumed_while_they_work() {
+    let lake::Case { server: _running, mut session, lake, .. } =
+        lake::Case::new(Storage::of(module_path!()), "tidy", Preload::Yes);
+    // The one has chunks, of which nobody reads the rows here; the other has a worker, as a pipeline in use would.
+    session.execute(&format!(
+        "SET synchronous_commit = off;
+         SELECT millrace.create_pipeline(name, source => '{0}/*.csv', columns => 'id int', staging => 'staging.' || name, every => every)
+         FROM (VALUES ('s', NULL), ('alive', '1 hour'::interval)) p (name, every);
+         INSERT INTO millrace.chunk (pipeline_id, chunk_no, row_count, reject_count, byte_count, sealed_at, duration, source)
+         SELECT p.id, n, 10, 0, 100, now(), '0', '{{}}' FROM millrace.pipeline p, generate_series(1, 20000) n WHERE p.name = 's';
+         UPDATE millrace.position SET head = 20000 FROM millrace.pipeline p WHERE p.id = pipeline_id AND p.name = 's';
+         SELECT millrace.create_consumer('s', 'c')",
+        lake.landing()
+    ));
+    let vacuums = "SELECT pg_stat_get_vacuum_count('millrace.delivery'::regclass)";
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let before = session.number(vacuums);
+        session.execute(
+            "DO $$ DECLARE k record; BEGIN
+                 FOR i IN 1..2500 LOOP
+                     SELECT * INTO k FROM millrace.next_chunk('s', 'c');
+                     PERFORM millrace.ack('s', 'c', k.chunk_no, k.token);
+                     COMMIT;
+                 END LOOP;
+             END $$",
+        );
+        wait_until("its rows are vacuumed", Duration::from_secs(120), || session.number(vacuums) > before);
+        sizes.push(session.number("SELECT pg_table_size('millrace.delivery') + pg_table_size('millrace.consumer')"));
+    }
+    assert!(sizes[5] < sizes[0] * 2, "the tables stay as small as they were: {sizes:?}");
+    assert_eq!(session.value("SELECT acked_through FROM millrace.consumers"), "15000");
+}

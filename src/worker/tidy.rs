@@ -5,31 +5,37 @@
 
 use std::collections::HashMap;
 
-use crate::catalog::churn::Churn;
+use crate::catalog::churn::{self, Churn};
+use crate::pg::transaction::{self, Mode};
 use crate::pg::vacuum;
+use crate::pipeline::scope;
 
 /// Dead rows that are worth a vacuum.
 const MANY: i64 = 2_000;
 
 #[derive(Default)]
 pub struct Tidy {
-    /// Dead rows that the last vacuum could not remove; `None` where it has only just been.
-    left: HashMap<String, Option<i64>>,
+    /// Dead rows that the last vacuum could not remove.
+    left: HashMap<String, i64>,
 }
 
 impl Tidy {
+    /// Where no transaction is open. `tables`: as they were just read.
     pub fn step(&mut self, tables: Vec<Churn>) {
+        let mut vacuumed = false;
         for Churn { table, dead } in tables {
-            let left = self.left.entry(table.clone()).or_insert(Some(0));
-            let before = left.unwrap_or(dead).min(dead);
-            *left = Some(before);
-            if dead - before < MANY {
+            let left = self.left.entry(table.clone()).or_default();
+            *left = dead.min(*left);
+            if dead - *left < MANY {
                 continue;
             }
-            *left = None;
+            vacuumed = true;
             if let Err(e) = vacuum::table(&table) {
                 pgrx::log!("pg_millrace: step=vacuum table={table} error={:?}", e.to_string());
             }
+        }
+        if vacuumed && let Ok(tables) = transaction::run(Mode::Worker, || scope::catalog(churn::read)) {
+            self.left = tables.into_iter().map(|t| (t.table, t.dead)).collect();
         }
     }
 }
