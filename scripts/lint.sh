@@ -15,6 +15,7 @@ forbid() { # forbid 'what is wrong' GREP-ARGS… : each line found is an offence
     fi
 }
 forbid 'these layers know nothing of Postgres server code' '\bpgrx\b|\bpg_sys\b' src/model src/format src/convert src/lake
+forbid 'unit tests run without Postgres: there they never would' 'cfg\(test\)' src/pg src/pipeline src/worker src/api
 forbid 'unsafe belongs into src/pg' --exclude-dir=pg '\bunsafe\b[[:space:]]*(\{|fn|impl|extern)|allow\(unsafe_code\)' src --include='*.rs' --exclude=lib.rs
 forbid 'unfinished code' '\b(todo|unimplemented|dbg)!\(|#\[ignore' src pg_test --include='*.rs'
 while read -r lines file; do

@@ -1,5 +1,7 @@
 //! Names as SQL writes and compares them.
 
+use crate::model::{Code, Error, Result};
+
 /// Postgres keeps as many bytes of a name.
 const MAX_BYTES: usize = 63;
 
@@ -33,6 +35,29 @@ pub fn folded(name: &str) -> String {
     folded
 }
 
+/// The columns that `wanted` names: exactly, or else as an unquoted identifier would.
+pub fn find(option: &str, wanted: &[String], columns: &[String]) -> Result<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    for name in wanted {
+        let column = columns.iter().find(|c| *c == name).or_else(|| columns.iter().find(|c| folded(c) == folded(name)));
+        let fault = match column {
+            None => "is no column that rows are loaded into",
+            Some(column) if found.contains(column) => "is named twice",
+            Some(column) => {
+                found.push(column.clone());
+                continue;
+            }
+        };
+        return Err(Error::new(
+            Code::InvalidParameter,
+            format!("\"{}\" in option \"{option}\" {fault}", name.escape_debug()),
+        )
+        .detail(format!("The columns are {}.", columns.join(", ")))
+        .hint("Name columns of the staging table, each once."));
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +83,15 @@ mod tests {
     fn folding_cuts_between_characters() {
         assert_eq!(folded("UnitPrice"), "unitprice");
         assert_eq!(folded(&format!("{}é", "x".repeat(62))), "x".repeat(62));
+    }
+
+    #[test]
+    fn columns_are_found_by_their_name_or_by_what_it_folds_to() {
+        let columns = ["id".to_string(), "Id".to_string(), "invoiceno".to_string()];
+        let found =
+            |wanted: &[&str]| find("primary_key", &wanted.iter().map(|w| w.to_string()).collect::<Vec<_>>(), &columns);
+        assert_eq!(found(&["Id", "InvoiceNo"]).unwrap(), ["Id", "invoiceno"]);
+        assert!(found(&["nothing"]).unwrap_err().message.contains("\"nothing\" in option \"primary_key\""));
+        assert!(found(&["id", "id"]).unwrap_err().message.contains("twice"));
     }
 }

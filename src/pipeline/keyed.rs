@@ -8,7 +8,7 @@ use pgrx::pg_sys::Oid;
 
 use crate::catalog::keyed::{self as sql, Merged, Places, Rule, Shape};
 use crate::catalog::{pipelines, staging};
-use crate::convert::identifier::folded;
+use crate::convert::identifier;
 use crate::model::options::{OnChange, Options};
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -20,34 +20,11 @@ use crate::pipeline::load::{By, Refused, is_about_a_row};
 use crate::pipeline::scope;
 use crate::pipeline::verify::{Check, count};
 
-/// The columns that `wanted` names: exactly, or else as an unquoted identifier would.
-pub fn resolve(option: &str, wanted: &[String], columns: &[String]) -> Result<Vec<String>> {
-    let mut found: Vec<String> = Vec::new();
-    for name in wanted {
-        let column = columns.iter().find(|c| *c == name).or_else(|| columns.iter().find(|c| folded(c) == folded(name)));
-        let fault = match column {
-            None => "is no column that rows are loaded into",
-            Some(column) if found.contains(column) => "is named twice",
-            Some(column) => {
-                found.push(column.clone());
-                continue;
-            }
-        };
-        return Err(Error::new(
-            Code::InvalidParameter,
-            format!("\"{}\" in option \"{option}\" {fault}", name.escape_debug()),
-        )
-        .detail(format!("The columns are {}.", columns.join(", ")))
-        .hint("Name columns of the staging table, each once."));
-    }
-    Ok(found)
-}
-
 /// The columns of the options that name some, as the staging table has them.
 pub fn settle(options: &mut Options, columns: &[String]) -> Result<()> {
-    options.primary_key = resolve("primary_key", &options.primary_key, columns)?;
-    options.order_by = resolve("order_by", &options.order_by, columns)?;
-    options.dedup_key = resolve("dedup_key", &options.dedup_key, columns)?;
+    options.primary_key = identifier::find("primary_key", &options.primary_key, columns)?;
+    options.order_by = identifier::find("order_by", &options.order_by, columns)?;
+    options.dedup_key = identifier::find("dedup_key", &options.dedup_key, columns)?;
     Ok(())
 }
 
@@ -257,20 +234,4 @@ pub fn verify(pipeline: &Pipeline, kept_from: i64) -> Result<Vec<Check>> {
         checks.push(count("staging", "keys = inserts less deletes", found.keys_by_changes, found.keys, None));
     }
     Ok(checks)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_found_by_their_name_or_by_what_it_folds_to() {
-        let columns = ["id".to_string(), "Id".to_string(), "invoiceno".to_string()];
-        let found = |wanted: &[&str]| {
-            resolve("primary_key", &wanted.iter().map(|w| w.to_string()).collect::<Vec<_>>(), &columns)
-        };
-        assert_eq!(found(&["Id", "InvoiceNo"]).unwrap(), ["Id", "invoiceno"]);
-        assert!(found(&["nothing"]).unwrap_err().message.contains("\"nothing\" in option \"primary_key\""));
-        assert!(found(&["id", "id"]).unwrap_err().message.contains("twice"));
-    }
 }
