@@ -32,7 +32,7 @@ impl Writer {
             text.push('\n');
             self.written.push(line);
         }
-        text
+        text + &self.always()
     }
 
     /// Deletes of all keys in a range: groups become empty.
@@ -43,7 +43,13 @@ impl Writer {
         for id in first..KEYS.min(first + 60) {
             text.push_str(&format!("{id},D,,,,,,,,,,,{},\n", at(self.minute)));
         }
-        text
+        text + &self.always()
+    }
+
+    /// However few files there are, a row is replaced and one is rejected.
+    fn always(&self) -> String {
+        let at = at(self.minute);
+        format!("{KEYS},U,a,one,1,1,1.00,1,5,1,true,,{at},ann\n{KEYS},U,a,one,1,1,1.00,oops,5,1,true,,{at},ann\n")
     }
 }
 
