@@ -6,11 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-was_running=yes
-"$ROOT/scripts/cluster.sh" status >/dev/null 2>&1 || was_running=
-"$ROOT/scripts/cluster.sh" start >/dev/null
-finish() { [ -n "$was_running" ] || "$ROOT/scripts/cluster.sh" stop; }
-trap finish EXIT
+borrow_server
 
 dir=$MILLRACE_HOME/bench
 rm -rf "$dir"

@@ -15,8 +15,9 @@ serve() { # serve DATABASE PORT
     local uri password=$MILLRACE_HOME/dashboard
     uri=$("$ROOT/scripts/cluster.sh" uri "$1")
     (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$password")
-    PGOPTIONS='-c client_min_messages=warning' "$(bindir)/psql" -XqAt -v ON_ERROR_STOP=1 -d "$uri" \
-        -v password="$(cat "$password")" -f "$ROOT/examples/dashboard/grants.sql"
+    # Not as an argument, which everybody on the machine sees.
+    { printf '\\set password %s\n' "$(cat "$password")" && cat "$ROOT/examples/dashboard/grants.sql"; } |
+        PGOPTIONS='-c client_min_messages=warning' "$(bindir)/psql" -XqAt -v ON_ERROR_STOP=1 -d "$uri" -f -
     MILLRACE_CONNINFO="host=127.0.0.1 port=$(cat "$MILLRACE_HOME/port") dbname=$1 user=millrace_dashboard password=$(cat "$password")" \
         exec "$program" "$2"
 }

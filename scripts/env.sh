@@ -25,6 +25,12 @@ fail() {
     exit 1
 }
 
+# The private server, until the script ends: one that ran before goes on.
+borrow_server() {
+    "$ROOT/scripts/cluster.sh" status >/dev/null 2>&1 || trap '"$ROOT/scripts/cluster.sh" stop' EXIT
+    "$ROOT/scripts/cluster.sh" start >/dev/null
+}
+
 bindir() { "$PG_CONFIG" --bindir; }
 
 # Postgres refuses to run as root.

@@ -11,11 +11,7 @@ what=${1:?usage: profile.sh csv | json | delta [FILES]}
 files=${2:-60}
 command -v perf >/dev/null || fail "perf is not here: apt-get install linux-perf"
 
-was_running=yes
-"$ROOT/scripts/cluster.sh" status >/dev/null 2>&1 || was_running=
-"$ROOT/scripts/cluster.sh" start >/dev/null
-finish() { [ -n "$was_running" ] || "$ROOT/scripts/cluster.sh" stop; }
-trap finish EXIT
+borrow_server
 
 dir=$MILLRACE_HOME/profile
 rm -rf "$dir"

@@ -6,7 +6,7 @@ CREATE OR REPLACE VIEW dashboard.merchants AS
 SELECT merchant, transactions, round(avg_amount, 2) AS avg_amount FROM staging.merchant_stats;
 
 CREATE OR REPLACE VIEW dashboard.rejects AS
-SELECT coalesce(reason ->> 'expectation', (reason ->> 'column') || coalesce(': not ' || (reason ->> 'rule'), ''),
+SELECT coalesce((reason ->> 'column') || coalesce(': not ' || (reason ->> 'rule'), ''), reason ->> 'rule',
                 CASE reason ->> 'sqlstate' WHEN '22P04' THEN 'record: fields or quotes' ELSE 'record: ' || (reason ->> 'sqlstate') END) AS reason,
        count(*) AS records
   FROM staging.transactions_rejects, jsonb_array_elements(reasons) AS reason

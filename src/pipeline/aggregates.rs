@@ -134,14 +134,14 @@ pub(super) fn by_look_up() -> Result<Scope> {
 }
 
 /// The same for a chunk that was counted while it was loaded, where nothing is to be found but groups and values, each by its hash.
-/// A bitmap for each would cost as much again.
+/// A bitmap for each would cost as much again; and what the arrays hold has no bearing on the plan, which is therefore made once.
 fn by_hash_alone() -> Result<Scope> {
     let settings = [("enable_bitmapscan", "off"), ("plan_cache_mode", "force_generic_plan")];
     Scope::pin(&settings.map(|(name, value)| (name.to_string(), value.to_string())).into())
 }
 
 /// Makes an aggregate: its tables and view, filled from what is loaded already, and its published layer. Where much is loaded already it
-/// is filled later, step by step (`backfill`), and until then the view is the query itself.
+/// is filled later, step by step (`filling`), and until then the view is the query itself.
 pub fn create(
     pipeline: &Pipeline,
     name: &str,
