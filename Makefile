@@ -3,12 +3,13 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test lint install cluster stop psql bench docs package dashboard test-pg17
+.PHONY: help demo test lint install cluster stop psql bench docs package dashboard test-pg17 test-newcomer
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make dashboard the demo with a page of live charts on http://127.0.0.1:8642/'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
 	@echo 'make test-pg17 the end-to-end tests on Postgres 17, in a Debian trixie of its own (needs root)'
+	@echo 'make test-newcomer what README and the quickstart tell somebody new, done on a clean Debian 12 (needs root)'
 	@echo 'make install   build and install the extension into the Postgres of PG_CONFIG'
 	@echo 'make cluster   start or find the private server; its URI is the last line'
 	@echo 'make stop      stop the private server'
@@ -29,6 +30,9 @@ test:
 
 test-pg17:
 	@scripts/test_pg17.sh
+
+test-newcomer:
+	@scripts/test_newcomer.sh
 
 lint:
 	@scripts/setup.sh build
