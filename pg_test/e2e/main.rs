@@ -31,6 +31,7 @@ mod dialects;
 mod direct;
 mod discovery;
 mod duplicates;
+mod durations;
 mod evolving;
 mod examples;
 mod expectations;

@@ -210,6 +210,7 @@ DECLARE
     cursors constant integer[] := ARRAY(SELECT k.id FROM millrace._cursors(c) k);
 BEGIN
     DELETE FROM millrace.delivery d WHERE d.consumer_id = ANY (cursors) AND d.state <> 'dead';
+    DELETE FROM millrace.duration d WHERE d.pipeline_id = c.pipeline_id AND d.hop = 'consume:' || c.id;
     IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = ANY (cursors)) OR EXISTS (SELECT FROM millrace.dead_part p WHERE p.consumer_id = ANY (cursors))
        OR EXISTS (SELECT FROM millrace.rejected_row r WHERE r.consumer_id = ANY (cursors)) THEN
         UPDATE millrace.consumer k SET state = 'dropped', state_reason = NULL WHERE k.id = c.id OR k.parent_id = c.id;

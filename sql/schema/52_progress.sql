@@ -52,54 +52,51 @@ WITH recent AS (
       LEFT JOIN millrace.chunk last ON last.pipeline_id = p.id AND last.chunk_no = s.head
      CROSS JOIN LATERAL (
            SELECT pg_catalog.sum(c.row_count) FILTER (WHERE c.sealed_at > pg_catalog.clock_timestamp() - interval '1 minute') / 60 AS rows_per_second,
-                  pg_catalog.sum(c.byte_count) FILTER (WHERE c.sealed_at > pg_catalog.clock_timestamp() - interval '1 minute') / 60 AS bytes_per_second,
-                  pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY (c.timings ->> 'reading')::double precision) AS reading,
-                  pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY (c.timings ->> 'landing')::double precision) AS landing,
-                  pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY (c.timings ->> 'loading')::double precision) AS loading,
-                  pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY 1000 * EXTRACT(epoch FROM c.duration)::double precision) AS whole,
-                  pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (ORDER BY (c.timings ->> 'lag')::double precision) AS arrival
+                  pg_catalog.sum(c.byte_count) FILTER (WHERE c.sealed_at > pg_catalog.clock_timestamp() - interval '1 minute') / 60 AS bytes_per_second
              FROM millrace.chunk c
-            WHERE c.pipeline_id = p.id AND c.chunk_no > s.head - 1000
+            WHERE c.pipeline_id = p.id AND c.chunk_no > s.head - 2000
            ) w
+), took AS (
+    SELECT h.pipeline_id, h.hop,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.5 * h.whole) AS p50,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.95 * h.whole) AS p95,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.99 * h.whole) AS p99
+      FROM (SELECT d.pipeline_id, d.hop, pg_catalog.round(pg_catalog.power(2::double precision, (d.bucket - 0.5) / 8)::numeric, 1) AS ms,
+                   pg_catalog.sum(pg_catalog.sum(d.count)) OVER (PARTITION BY d.pipeline_id, d.hop ORDER BY d.bucket) AS until,
+                   pg_catalog.sum(pg_catalog.sum(d.count)) OVER (PARTITION BY d.pipeline_id, d.hop) AS whole
+              FROM millrace._durations d WHERE d.hour > 0 GROUP BY d.pipeline_id, d.hop, d.bucket) h
+     GROUP BY h.pipeline_id, h.hop
+), line AS (
+    SELECT r.id, r.name AS pipeline, hop.name AS hop, r.head AS chunks, coalesce(r.rows_total, 0) AS rows, coalesce(r.bytes_total, 0) AS bytes,
+           pg_catalog.round(coalesce(r.rows_per_second, 0)) AS rows_per_second, pg_catalog.round(coalesce(r.bytes_per_second, 0)) AS bytes_per_second,
+           hop.lag AS lag_seconds
+      FROM recent r
+     CROSS JOIN LATERAL (VALUES ('read', NULL::double precision), ('land', NULL), ('load', NULL), ('chunk', NULL), ('end_to_end', r.lag)) AS hop (name, lag)
+     WHERE hop.name <> 'land' OR r.lands
+    UNION ALL
+    SELECT r.id, r.name, 'publish:' || l.layer, coalesce(done.chunk_no - l.from_chunk, 0),
+           CASE WHEN l.layer = 'semi_processed' THEN coalesce(last.rows_total - coalesce(first.rows_total, 0), 0) END, NULL, NULL, NULL,
+           coalesce(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - oldest.sealed_at)::double precision, 0)
+      FROM recent r
+      JOIN millrace.layer l ON l.pipeline_id = r.id
+      LEFT JOIN LATERAL (SELECT b.chunk_no FROM millrace.publication b
+                          WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'done' ORDER BY b.chunk_no DESC LIMIT 1) done ON true
+      LEFT JOIN LATERAL (SELECT c.sealed_at FROM millrace.publication b JOIN millrace.chunk c USING (pipeline_id, chunk_no)
+                          WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'pending' ORDER BY b.chunk_no LIMIT 1) oldest ON true
+      LEFT JOIN millrace.chunk last ON last.pipeline_id = r.id AND last.chunk_no = done.chunk_no
+      LEFT JOIN millrace.chunk first ON first.pipeline_id = r.id AND first.chunk_no = l.from_chunk
+    UNION ALL
+    SELECT r.id, r.name, 'consume:' || c.stream || '/' || c.consumer, c.acked_through, NULL, NULL, NULL, NULL, c.lag_seconds
+      FROM millrace.consumers c
+      JOIN millrace.consumer k ON k.stream = c.stream AND k.name = c.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL
+      JOIN recent r ON r.id = k.pipeline_id
 )
-SELECT r.name AS pipeline, hop.name AS hop, r.head AS chunks, coalesce(r.rows_total, 0) AS rows, coalesce(r.bytes_total, 0) AS bytes,
-       pg_catalog.round(coalesce(r.rows_per_second, 0)) AS rows_per_second, pg_catalog.round(coalesce(r.bytes_per_second, 0)) AS bytes_per_second,
-       hop.lag AS lag_seconds, pg_catalog.round(hop.took[1]::numeric, 1) AS p50_ms, pg_catalog.round(hop.took[2]::numeric, 1) AS p95_ms, pg_catalog.round(hop.took[3]::numeric, 1) AS p99_ms
-  FROM recent r
- CROSS JOIN LATERAL (VALUES ('read', r.reading, NULL::double precision), ('land', r.landing, NULL), ('load', r.loading, NULL),
-                            ('chunk', r.whole, NULL), ('end_to_end', r.arrival, r.lag)) AS hop (name, took, lag)
- WHERE hop.name <> 'land' OR r.lands
-UNION ALL
-SELECT r.name, 'publish:' || l.layer, coalesce(done.chunk_no - l.from_chunk, 0),
-       CASE WHEN l.layer = 'semi_processed' THEN coalesce(last.rows_total - coalesce(first.rows_total, 0), 0) END, NULL, NULL, NULL,
-       coalesce(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - oldest.sealed_at)::double precision, 0), pg_catalog.round(w.took[1]::numeric, 1), pg_catalog.round(w.took[2]::numeric, 1), pg_catalog.round(w.took[3]::numeric, 1)
-  FROM recent r
-  JOIN millrace.layer l ON l.pipeline_id = r.id
-  LEFT JOIN LATERAL (SELECT b.chunk_no FROM millrace.publication b
-                      WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'done' ORDER BY b.chunk_no DESC LIMIT 1) done ON true
-  LEFT JOIN LATERAL (SELECT c.sealed_at FROM millrace.publication b JOIN millrace.chunk c USING (pipeline_id, chunk_no)
-                      WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'pending' ORDER BY b.chunk_no LIMIT 1) oldest ON true
-  LEFT JOIN millrace.chunk last ON last.pipeline_id = r.id AND last.chunk_no = done.chunk_no
-  LEFT JOIN millrace.chunk first ON first.pipeline_id = r.id AND first.chunk_no = l.from_chunk
- CROSS JOIN LATERAL (
-       SELECT pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (
-                  ORDER BY 1000 * EXTRACT(epoch FROM b.published_at - c.sealed_at)::double precision) AS took
-         FROM millrace.publication b JOIN millrace.chunk c USING (pipeline_id, chunk_no)
-        WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'done' AND b.chunk_no > r.head - 1000
-       ) w
-UNION ALL
-SELECT r.name, 'consume:' || c.stream || '/' || c.consumer, c.acked_through, NULL, NULL, NULL, NULL, c.lag_seconds, pg_catalog.round(w.took[1]::numeric, 1), pg_catalog.round(w.took[2]::numeric, 1), pg_catalog.round(w.took[3]::numeric, 1)
-  FROM millrace.consumers c
-  JOIN millrace.consumer k ON k.stream = c.stream AND k.name = c.consumer AND k.state <> 'dropped'
-  JOIN recent r ON r.id = k.pipeline_id
- CROSS JOIN LATERAL (
-       SELECT pg_catalog.percentile_cont('{0.5,0.95,0.99}'::double precision[]) WITHIN GROUP (
-                  ORDER BY 1000 * EXTRACT(epoch FROM d.closed_at - d.leased_at)::double precision) AS took
-         FROM millrace.delivery d WHERE d.consumer_id = k.id AND d.state = 'acked'
-       ) w;
+SELECT l.pipeline, l.hop, l.chunks, l.rows, l.bytes, l.rows_per_second, l.bytes_per_second, l.lag_seconds, t.p50 AS p50_ms, t.p95 AS p95_ms, t.p99 AS p99_ms
+  FROM line l
+  LEFT JOIN took t ON t.pipeline_id = l.id AND t.hop = l.hop;
 COMMENT ON VIEW millrace.stats IS
 'How much and how fast, a row per pipeline and hop. chunks, rows, bytes: since the pipeline was created, also over restarts. rows_per_second, bytes_per_second: in the last minute.
-p50_ms, p95_ms, p99_ms: exact, over the latest 1000 chunks (consumers: over the deliveries that millrace.deliveries still has).
+p50_ms, p95_ms, p99_ms: of this hour and the latest before in which there was something, by histogram: within 4.5 % of what the percentile (the nearest rank) is. millrace.durations has the histograms since the beginning.
 hop: read, land, load: what was spent on each; chunk: from the first look at the files to the seal; end_to_end: from the last change of the oldest file to the seal, lag_seconds = that of the latest chunk;
 publish:<layer>: from the seal to the commit in the lake, lag_seconds = age of the oldest chunk not published; consume:<stream>/<consumer>: from lease to ack, lag_seconds as in millrace.consumers.';
 

@@ -20,6 +20,7 @@ SELECT pg_catalog.pg_extension_config_dump('millrace.stream_grant', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.rejected_row', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.backfill', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.backfill_cursor', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.duration', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.event_id_seq', '');
 

@@ -44,7 +44,8 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/schema/50_views.sql", name = "views", requires = ["consumer_limits"]);
 extension_sql_file!("../../sql/schema/51_backfill.sql", name = "backfill", requires = ["views"]);
-extension_sql_file!("../../sql/schema/52_progress.sql", name = "progress", requires = ["backfill"]);
+extension_sql_file!("../../sql/schema/52_durations.sql", name = "durations", requires = ["backfill"]);
+extension_sql_file!("../../sql/schema/52_progress.sql", name = "progress", requires = ["durations"]);
 extension_sql_file!("../../sql/schema/53_watch.sql", name = "watch", requires = ["progress"]);
 extension_sql_file!("../../sql/schema/54_doctor.sql", name = "doctor", requires = ["watch"]);
 extension_sql_file!("../../sql/schema/90_dump.sql", name = "dump", requires = ["doctor"]);

@@ -51,6 +51,16 @@ pub fn seal(chunk: Sealed<'_>) -> Result<()> {
             chunk.derived.into(),
         ],
     )?;
+    note_durations(chunk.pipeline_id, chunk.duration_ms as f64, chunk.timings)
+}
+
+/// Adds what a chunk has taken to the histograms of its hops.
+fn note_durations(pipeline_id: i32, whole: f64, timings: &Value) -> Result<()> {
+    let parts = [("end_to_end", "lag"), ("read", "reading"), ("land", "landing"), ("load", "loading")];
+    let took = parts.into_iter().filter_map(|(hop, timing)| Some((hop, timings.get(timing)?.as_f64()?)));
+    let all = std::iter::once(("chunk", whole)).chain(took);
+    let (hops, micros): (Vec<String>, Vec<i64>) = all.map(|(hop, ms)| (hop.to_string(), (ms * 1_000.0) as i64)).unzip();
+    spi::execute("SELECT millrace._note_durations($1, $2, $3)", vec![pipeline_id.into(), hops.into(), micros.into()])?;
     Ok(())
 }
 

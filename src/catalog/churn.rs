@@ -15,7 +15,7 @@ pub struct Churn {
 pub fn read() -> Result<Vec<Churn>> {
     spi::read(
         "SELECT t.name AS table, pg_catalog.pg_stat_get_dead_tuples(t.name::regclass) AS dead
-         FROM (VALUES ('millrace.consumer'), ('millrace.delivery')) t (name)",
+         FROM (VALUES ('millrace.consumer'), ('millrace.delivery'), ('millrace.duration')) t (name)",
         vec![],
     )
 }

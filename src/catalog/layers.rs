@@ -101,14 +101,19 @@ pub fn record_done(
     rows: &[(i64, i64)],
 ) -> Result<()> {
     spi::execute(
-        "UPDATE millrace.publication p
+        "WITH done AS (
+         UPDATE millrace.publication p
             SET state = 'done', delta_version = $4, rows = COALESCE(c.rows, 0), error = NULL, retry_at = NULL,
                 attempts = p.attempts + 1, published_at = pg_catalog.clock_timestamp()
            FROM millrace.publication q
            LEFT JOIN ROWS FROM (pg_catalog.unnest($5::bigint[]), pg_catalog.unnest($6::bigint[])) AS c (chunk_no, rows)
              ON c.chunk_no = q.chunk_no
           WHERE p.pipeline_id = $1 AND p.layer = $2 AND p.chunk_no <= $3 AND p.state = 'pending'
-            AND q.pipeline_id = p.pipeline_id AND q.layer = p.layer AND q.chunk_no = p.chunk_no",
+            AND q.pipeline_id = p.pipeline_id AND q.layer = p.layer AND q.chunk_no = p.chunk_no
+         RETURNING p.chunk_no, p.published_at)
+         SELECT millrace._note_durations($1, ARRAY['publish:' || $2],
+                    pg_catalog.array_agg((1000000 * EXTRACT(epoch FROM d.published_at - c.sealed_at))::bigint))
+           FROM done d JOIN millrace.chunk c ON c.pipeline_id = $1 AND c.chunk_no = d.chunk_no",
         vec![
             pipeline_id.into(),
             layer.into(),
