@@ -11,6 +11,7 @@ mod aggregate_counting;
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;
+mod allowed;
 mod any_file;
 mod azure;
 #[path = "../azurite/mod.rs"]

@@ -23,6 +23,7 @@ const ALONE: &[(&str, &str)] = &[
     ("look::whoever_may_not_read_local_files_looks_at_none", "rights on local files"),
     ("lifecycle", "processes, databases and names; files only make chunks"),
     ("model", "consumers; files only make chunks"),
+    ("allowed", "paths and links of the disk; how other places are spelled is a unit test"),
     ("rights", "roles, and the rights on local files that COPY asks for"),
     ("matrix", "this list"),
 ];

@@ -9,7 +9,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder}
 use url::Url;
 
 use super::Credentials;
-use super::network::{client_options, is_loopback, may_speak_http, no_credentials, refuse, retries, unusable};
+use super::network::{client, is_loopback, may_speak_http, no_credentials, refuse, retries, unusable};
 use super::server_options::{identity, is_true};
 use crate::model::location::Scheme;
 use crate::model::{Code, Location, Result};
@@ -43,6 +43,30 @@ pub(super) fn identity_of(location: &Location, credentials: &Credentials) -> Res
     let emulator = is_true(credentials, "use_emulator").then(|| EMULATOR_ACCOUNT.to_owned());
     let account = parts.account.or_else(|| credentials.get("account_name").cloned()).or(emulator).unwrap_or_default();
     Ok((format!("azure:{}/{}", account.to_ascii_lowercase(), parts.container), parts.skip))
+}
+
+/// The container of a location under each name by which an administrator may know it: as it is written, and account with its domain;
+/// and how many segments of the location belong to the name.
+pub(super) fn names_of(location: &Location, credentials: &Credentials) -> Result<(Vec<String>, usize)> {
+    let parts = parts(location)?;
+    let written =
+        std::iter::once(location.authority()).chain(location.segments()[..parts.skip].iter().map(String::as_str));
+    let written = format!("{}://{}", location.scheme().name(), written.collect::<Vec<_>>().join("/"));
+    let emulator = is_true(credentials, "use_emulator").then(|| EMULATOR_ACCOUNT.to_owned());
+    let account = parts.account.or_else(|| credentials.get("account_name").cloned()).or(emulator.clone());
+    // A location that names no host is wherever its server says.
+    let endpoint = parts.endpoint.or_else(|| credentials.get("endpoint").cloned());
+    let host = match (&account, endpoint) {
+        (Some(_), Some(endpoint)) => Url::parse(&endpoint).ok().and_then(|url| {
+            Some(format!("{}{}", url.host_str()?, url.port().map(|port| format!(":{port}")).unwrap_or_default()))
+        }),
+        (Some(account), None) if emulator.is_none() => Some(format!("{account}.blob.core.windows.net")),
+        _ => None,
+    };
+    let known = account.zip(host).map(|(account, host)| {
+        format!("azure:{}/{}/{}", host.to_ascii_lowercase(), account.to_ascii_lowercase(), parts.container)
+    });
+    Ok((std::iter::once(written).chain(known).collect(), parts.skip))
 }
 
 fn parts(location: &Location) -> Result<Parts> {
@@ -109,13 +133,15 @@ fn build(location: &Location, parts: Parts, credentials: &Credentials) -> Result
     };
     let endpoint = credentials.get("endpoint").cloned().unwrap_or(default_endpoint);
     let allow_http = may_speak_http(location, &endpoint, credentials)?;
+    let (options, connector) = client(location, credentials, allow_http)?;
     let mut builder = MicrosoftAzureBuilder::new()
         .with_account(account)
         .with_container_name(parts.container)
         .with_endpoint(endpoint.trim_end_matches('/').to_owned())
         .with_disable_tagging(true)
         .with_retry(retries(credentials))
-        .with_client_options(client_options(credentials, allow_http));
+        .with_client_options(options)
+        .with_http_connector(connector);
     let text = |name: &str| credentials.get(name).cloned().unwrap_or_default();
     builder = match identity(credentials) {
         Some("account_key") => builder.with_access_key(text("account_key")),

@@ -46,6 +46,10 @@ pub fn place_error(code: Code, message: impl Into<String>, place: &str) -> Error
 }
 
 fn build(code: Code, error: Source<'_>, what: &str, place: &str) -> Error {
+    // What our own code said from inside a library's call needs no other words.
+    if let Some(own) = chain(error).find_map(|cause| cause.downcast_ref::<Error>()) {
+        return Error { detail: Some(format!("location: {}", mask(place))), ..own.clone() };
+    }
     let reason = mask(&full_text(error));
     let remote = !place.starts_with("file:");
     let hint = hint_of(&reason).or((remote && code == Code::Forbidden).then_some(

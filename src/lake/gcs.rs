@@ -9,7 +9,7 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBui
 use object_store::{ObjectStore, StaticCredentialProvider};
 
 use super::Credentials;
-use super::network::{client_options, may_speak_http, no_credentials, retries, unusable};
+use super::network::{client, may_speak_http, no_credentials, retries, unusable};
 use super::server_options::identity;
 use crate::model::location::Scheme;
 use crate::model::{Location, Result};
@@ -42,7 +42,8 @@ fn build(location: &Location, credentials: &Credentials) -> Result<GoogleCloudSt
         }
         _ => return Err(no_credentials(location, "service_account_key '{…}'")),
     };
-    builder.with_client_options(client_options(credentials, plain)).build().map_err(|_| unusable(location))
+    let (options, connector) = client(location, credentials, plain)?;
+    builder.with_client_options(options).with_http_connector(connector).build().map_err(|_| unusable(location))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct LandingFile {
 pub async fn list(dir: &Dir, pattern: Option<&str>, recursive: bool) -> Result<Vec<LandingFile>> {
     let filter = Filter::new(pattern)?;
     let recursive = recursive || filter.whole_path;
-    let mut found = match dir.local_path("") {
+    let mut found = match dir.local_path("")? {
         Some(path) => local::list(path, recursive, move |relative| filter.accepts(relative), dir.place()).await?,
         None => list_store(dir, &filter, recursive).await?,
     };

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::allowed;
 use super::error::{io_error, place_error};
 use super::listing::{LandingFile, is_hidden};
 use crate::model::{Code, Error, Result};
@@ -78,7 +79,10 @@ pub(super) async fn list(
                 if kind.is_dir() && !recursive || kind.is_file() && !wanted(&relative) {
                     continue;
                 }
-                let metadata = match fs::metadata(entry.path()) {
+                let path = entry.path();
+                // Nothing is looked at behind a link that leads out of what is allowed; reading it says so.
+                let leads_out = kind.is_symlink() && path.exists() && allowed::check_local(&path, &place).is_err();
+                let metadata = match if leads_out { fs::symlink_metadata(&path) } else { fs::metadata(&path) } {
                     Ok(metadata) => metadata,
                     // removed meanwhile, or a link to nothing
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -86,9 +90,9 @@ pub(super) async fn list(
                 };
                 if metadata.is_dir() {
                     if recursive && depth < MAX_DEPTH {
-                        waiting.push((entry.path(), relative, depth + 1));
+                        waiting.push((path, relative, depth + 1));
                     }
-                } else if metadata.is_file() && wanted(&relative) {
+                } else if (metadata.is_file() || leads_out) && wanted(&relative) {
                     let (etag, size, modified) = (etag(&metadata), metadata.len(), modified(&metadata));
                     found.push(LandingFile { path: relative, etag, size, modified });
                 }
@@ -113,6 +117,7 @@ pub(super) struct Source {
 pub(super) async fn open(path: PathBuf, etag: String, place: String) -> Result<Source> {
     blocking(move || {
         let file = File::open(&path).map_err(|e| io_error(&e, "read file", &place))?;
+        allowed::check_open(&file, &path, &place)?;
         let source = Source { file, etag: Some(etag), place };
         source.check()?;
         Ok(source)
@@ -163,6 +168,7 @@ pub(super) async fn read_ranges(
 ) -> Result<Vec<Bytes>> {
     blocking(move || {
         let file = File::open(&path).map_err(|e| io_error(&e, "read file", &place))?;
+        allowed::check_open(&file, &path, &place)?;
         let source = Source { file, etag, place };
         let mut parts = Vec::with_capacity(ranges.len());
         for range in ranges {

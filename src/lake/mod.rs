@@ -4,6 +4,7 @@
 //! come in as plain names and values. Every error names the location without its secrets. Nothing knows of Postgres.
 //! A multi-threaded tokio runtime with at least one worker and four blocking threads is needed: the Delta kernel waits on the latter.
 
+pub mod allowed;
 mod azure;
 #[cfg(test)]
 mod azure_tests;
@@ -15,8 +16,10 @@ pub mod decompress;
 pub mod delta;
 pub mod error;
 mod gcs;
+mod guarded;
 pub mod listing;
 mod local;
+mod metadata;
 pub mod network;
 pub mod parquet_file;
 pub mod parquet_rows;

@@ -2,15 +2,18 @@
 //!
 //! Promises: every request ends within the limit and is tried again within it after 429, 5xx and broken connections, with growing,
 //! random waits. Certificates are checked against the usual authorities and those in the server's options. No proxy but the one in
-//! the server's options is used: the process environment is not looked at. Plain HTTP is spoken to this machine alone, or where the
+//! the server's options is used: the process environment is not looked at. Metadata services are out of reach ([`super::metadata`]). Plain HTTP is spoken to this machine alone, or where the
 //! server's options allow it.
 
 use std::time::Duration;
 
-use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
+use reqwest::Certificate;
 use url::{Host, Url};
 
 use super::Credentials;
+use super::metadata::{self, names_metadata};
 use super::server_options::is_true;
 use crate::model::{Code, Error, Location, Result};
 
@@ -18,6 +21,7 @@ use crate::model::{Code, Error, Location, Result};
 pub const TIMEOUT: &str = "network_timeout";
 
 const USUAL_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn limit(credentials: &Credentials) -> Duration {
     let given = credentials.get(TIMEOUT).and_then(|millis| millis.parse().ok());
@@ -37,19 +41,60 @@ pub(super) fn retries(credentials: &Credentials) -> RetryConfig {
     }
 }
 
-pub(super) fn client_options(credentials: &Credentials, allow_http: bool) -> ClientOptions {
+/// What makes the connections of a store, with the limits that its builder wants to know.
+pub(super) fn client(
+    location: &Location,
+    credentials: &Credentials,
+    allow_http: bool,
+) -> Result<(ClientOptions, Connector)> {
+    for option in ["endpoint", "authority_host", "proxy_url"] {
+        if credentials.get(option).and_then(|url| Url::parse(url).ok()).is_some_and(|url| names_metadata(&url)) {
+            return Err(refuse(
+                location,
+                Code::Forbidden,
+                format!("option \"{option}\" names a link-local address, where machines keep their credentials"),
+                "Name the host of the storage. A managed identity finds its service by itself.",
+            ));
+        }
+    }
     let limit = limit(credentials);
     let options = ClientOptions::new()
-        .with_connect_timeout(limit.min(Duration::from_secs(5)))
+        .with_connect_timeout(limit.min(CONNECT_LIMIT))
         .with_timeout(limit)
-        .with_pool_idle_timeout(Duration::from_secs(30))
         .with_allow_http(allow_http);
     let trusted = credentials.get("ca_certificate").and_then(|pem| certificates(pem)).unwrap_or_default();
-    let options = trusted.into_iter().fold(options, ClientOptions::with_root_certificate);
-    match credentials.get("proxy_url") {
-        Some(proxy) => options.with_proxy_url(proxy),
-        // Naming a proxy keeps the client from looking for one in the environment; it is then used for no host.
-        None => options.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*,0.0.0.0/0,::/0"),
+    Ok((options, Connector { limit, trusted, proxy: credentials.get("proxy_url").cloned() }))
+}
+
+/// Makes connections as this file promises.
+#[derive(Debug)]
+pub(super) struct Connector {
+    limit: Duration,
+    trusted: Vec<Certificate>,
+    proxy: Option<String>,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // The service of a managed identity is spoken to without encryption whatever the storage speaks.
+        let allow_http = options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true");
+        let failed = |e: reqwest::Error| object_store::Error::Generic { store: "HTTP client", source: e.into() };
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("pg_millrace/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.limit.min(CONNECT_LIMIT))
+            .timeout(self.limit)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .https_only(!allow_http)
+            .redirect(metadata::redirects())
+            .dns_resolver(metadata::Resolver::new());
+        for certificate in &self.trusted {
+            client = client.add_root_certificate(certificate.clone());
+        }
+        client = match &self.proxy {
+            Some(proxy) => client.proxy(reqwest::Proxy::all(proxy).map_err(failed)?),
+            None => client.no_proxy(),
+        };
+        Ok(HttpClient::new(client.build().map_err(failed)?))
     }
 }
 

@@ -25,7 +25,7 @@ pub async fn blocks(dir: &Dir, file: &LandingFile, from_byte: u64) -> Result<Box
     if from_byte > file.size {
         return Err(place_error(Code::Changed, "file is shorter than before", &dir.place_of(&file.path)));
     }
-    match dir.local_path(&file.path) {
+    match dir.local_path(&file.path)? {
         Some(path) => {
             let source = local::open(path, file.etag.clone(), dir.place_of(&file.path)).await?;
             Ok(local_blocks(source, from_byte, file.size))

@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 use super::Credentials;
-use super::network::{client_options, may_speak_http, no_credentials, retries, unusable};
+use super::network::{client, may_speak_http, no_credentials, retries, unusable};
 use super::server_options::{identity, is_true};
 use crate::model::location::Scheme;
 use crate::model::{Location, Result};
@@ -51,7 +51,8 @@ fn build(location: &Location, credentials: &Credentials) -> Result<AmazonS3> {
         Some("anonymous") => builder.with_skip_signature(true),
         _ => return Err(no_credentials(location, "access_key_id '…', secret_access_key '…'")),
     };
-    builder.with_client_options(client_options(credentials, plain)).build().map_err(|_| unusable(location))
+    let (options, connector) = client(location, credentials, plain)?;
+    builder.with_client_options(options).with_http_connector(connector).build().map_err(|_| unusable(location))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ enum Kind {
     Bool,
     Location,
     Endpoint,
+    Identity,
     Key,
     Sas,
     Json,
@@ -31,7 +32,7 @@ const SERVER: &[(&str, Kind)] = &[
     ("account_name", Kind::Text),
     ("endpoint", Kind::Endpoint),
     ("authority_host", Kind::Endpoint),
-    ("identity_endpoint", Kind::Endpoint),
+    ("identity_endpoint", Kind::Identity),
     ("region", Kind::Text),
     ("virtual_hosted_style", Kind::Bool),
     ("proxy_url", Kind::Endpoint),
@@ -203,7 +204,10 @@ fn check_value(kind: Kind, value: &str) -> Result<(), String> {
             Ok(_) => Ok(()),
             Err(e) => Err(format!("can't be used: {}", e.message)),
         },
-        Kind::Endpoint => match url::Url::parse(value) {
+        Kind::Endpoint if url::Url::parse(value).is_ok_and(|url| super::metadata::names_metadata(&url)) => {
+            Err("names a link-local address, where machines keep their credentials".into())
+        }
+        Kind::Endpoint | Kind::Identity => match url::Url::parse(value) {
             Ok(url)
                 if matches!(url.scheme(), "http" | "https")
                     && url.username().is_empty()
@@ -281,6 +285,7 @@ K+q4QsscYwIgW8nLepYF+DHQoT0MfzGr8hk9Y2wv8CGPPgOUM9+AXTU=\n\
             (Place::Server, vec![("location", "az://lake"), ("ca_certificate", CERTIFICATE)]),
             (Place::UserMapping, vec![("access_key_id", "a"), ("secret_access_key", "b"), ("session_token", "c")]),
             (Place::UserMapping, vec![("service_account_key", "{}")]),
+            (Place::Server, vec![("location", "az://lake"), ("identity_endpoint", "http://169.254.169.254/msi/token")]),
             (Place::Wrapper, vec![]),
         ] {
             assert_eq!(check(place, &options(&given)), Ok(()), "{given:?}");
@@ -296,6 +301,13 @@ K+q4QsscYwIgW8nLepYF+DHQoT0MfzGr8hk9Y2wv8CGPPgOUM9+AXTU=\n\
             (Place::Server, vec![("location", "file:///x")], "local files"),
             (Place::Server, vec![("location", "az://lake/*.csv")], "pattern"),
             (Place::Server, vec![("location", "az://lake"), ("endpoint", "https://u:TOPSECRET@x")], "must be a URL"),
+            (Place::Server, vec![("location", "az://lake"), ("endpoint", "http://169.254.169.254/x")], "link-local"),
+            (
+                Place::Server,
+                vec![("location", "az://lake"), ("authority_host", "http://[fd00:ec2::254]")],
+                "link-local",
+            ),
+            (Place::Server, vec![("location", "az://lake"), ("proxy_url", "http://2852039166:80")], "link-local"),
             (Place::Server, vec![("location", "az://lake"), ("use_emulator", "perhaps")], "true or false"),
             (Place::UserMapping, vec![("account_key", "TOPSECRET!")], "Base64"),
             (Place::UserMapping, vec![("sas_token", "TOPSECRET")], "SAS token"),

@@ -17,7 +17,9 @@ use object_store::{
     PutPayload, coalesce_ranges,
 };
 
+use super::allowed::{self, Place};
 use super::error::{place_error, store_error};
+use super::guarded::Guarded;
 use super::{azure, gcs, local, s3};
 use crate::model::location::Scheme;
 use crate::model::{Code, Location, Result};
@@ -38,18 +40,20 @@ impl Dir {
     /// The handle alone: nothing is read, and the directory need not exist.
     pub fn at(location: &Location, credentials: &Credentials) -> Result<Dir> {
         let (location, _) = location.split_glob();
+        allowed::check(&location, credentials)?;
         if !location.is_local() {
             let (root, path) = match () {
                 _ if s3::serves(&location) => s3::open(&location, credentials)?,
                 _ if gcs::serves(&location) => gcs::open(&location, credentials)?,
                 _ => azure::open(&location, credentials)?,
             };
+            let root = Guarded::store(root, Some(Place::of(&location, credentials)?));
             return Ok(Dir { prefix: parse_path(&path, &location)?, root, local: None, location });
         }
         let path = location.local_path()?;
         Ok(Dir {
             prefix: parse_path(&location.segments().join("/"), &location)?,
-            root: Arc::new(LocalFileSystem::new()),
+            root: Guarded::store(Arc::new(LocalFileSystem::new()), None),
             local: Some(path),
             location,
         })
@@ -119,8 +123,14 @@ impl Dir {
         parse_path(&whole, &self.location)
     }
 
-    /// The path of something below, where the directory is on local disk.
-    pub(crate) fn local_path(&self, relative: &str) -> Option<PathBuf> {
+    /// The path of something below that is to be reached, where the directory is on local disk; raises where it must not be.
+    pub(crate) fn local_path(&self, relative: &str) -> Result<Option<PathBuf>> {
+        let Some(path) = self.local_below(relative) else { return Ok(None) };
+        allowed::check_local(&path, &self.place_of(relative))?;
+        Ok(Some(path))
+    }
+
+    fn local_below(&self, relative: &str) -> Option<PathBuf> {
         self.local.as_ref().map(|path| if relative.is_empty() { path.clone() } else { path.join(relative) })
     }
 
@@ -182,7 +192,7 @@ impl Dir {
         etag: Option<&str>,
     ) -> Result<Vec<Bytes>> {
         let place = self.place_of(relative);
-        if let Some(path) = self.local_path(relative) {
+        if let Some(path) = self.local_path(relative)? {
             return local::read_ranges(path, ranges, etag.map(str::to_owned), place).await;
         }
         let path = self.path(relative)?;
@@ -197,7 +207,7 @@ impl Dir {
 
     /// Creates an object whole; false, and nothing is changed, where there is one already.
     pub(crate) async fn create_new(&self, relative: &str, bytes: Bytes) -> Result<bool> {
-        if let Some(path) = self.local_path(relative) {
+        if let Some(path) = self.local_path(relative)? {
             return local::write(path, bytes, local::Existing::Keep, self.place_of(relative)).await;
         }
         let options = PutOptions { mode: PutMode::Create, ..Default::default() };
@@ -210,7 +220,7 @@ impl Dir {
 
     /// Creates or replaces an object whole.
     pub(crate) async fn put(&self, relative: &str, bytes: Bytes) -> Result<()> {
-        if let Some(path) = self.local_path(relative) {
+        if let Some(path) = self.local_path(relative)? {
             local::write(path, bytes, local::Existing::Replace, self.place_of(relative)).await?;
             return Ok(());
         }
@@ -222,7 +232,7 @@ impl Dir {
 
     /// The ETag that an object has now; None where there is none.
     pub(crate) async fn etag_now(&self, relative: &str) -> Result<Option<String>> {
-        if let Some(path) = self.local_path(relative) {
+        if let Some(path) = self.local_path(relative)? {
             return local::etag_now(path, self.place_of(relative)).await;
         }
         match self.root.head(&self.path(relative)?).await {
@@ -249,7 +259,7 @@ impl Dir {
 
     /// Asks the disk to keep an object that was just written; other stores have done so already.
     pub(crate) async fn keep(&self, relative: &str) -> Result<()> {
-        match self.local_path(relative) {
+        match self.local_path(relative)? {
             Some(path) => local::sync(path, self.place_of(relative)).await,
             None => Ok(()),
         }
@@ -257,7 +267,7 @@ impl Dir {
 
     /// False where the directory does not exist, in stores that have directories.
     pub(crate) async fn may_hold_files(&self) -> Result<bool> {
-        let Some(path) = self.local_path("") else { return Ok(true) };
+        let Some(path) = self.local_path("")? else { return Ok(true) };
         match local::check_directory(path, self.place()).await {
             Ok(()) => Ok(true),
             Err(e) if e.code == Code::NotFound => Ok(false),
@@ -282,7 +292,7 @@ impl Dir {
             location: self.location.join(relative),
             root: self.root.clone(),
             prefix: self.path(relative)?,
-            local: self.local_path(relative),
+            local: self.local_below(relative),
         })
     }
 

@@ -1,13 +1,17 @@
 //! The settings named `millrace.*`.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char, c_void};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{pg_guard, pg_sys};
+
+use crate::lake::allowed::Allowed;
 
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(256);
 static MAX_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(16);
 static DIRECT_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static BACKFILL_ROWS: GucSetting<i32> = GucSetting::<i32>::new(200_000);
+static ALLOWED_LOCATIONS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static NETWORK_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 
 /// Megabytes that one pipeline may use for rows on their way.
@@ -43,6 +47,39 @@ fn int(
     flags: GucFlags,
 ) {
     GucRegistry::define_int_guc(name, short, long, setting, range.0, range.1, context, flags);
+}
+
+/// SAFETY: to be called by Postgres alone, with a NUL-terminated string or NULL.
+unsafe fn allowed(text: *const c_char) -> crate::model::Result<Allowed> {
+    if text.is_null() {
+        return Ok(Allowed::default());
+    }
+    // SAFETY: as above; the text lives across the call.
+    Allowed::parse(&unsafe { CStr::from_ptr(text) }.to_string_lossy())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_allowed(
+    new: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: Postgres gives a pointer to the new text.
+    let Err(error) = (unsafe { allowed(*new) }) else { return true };
+    let why = CString::new(format!("{}: {}", error.message, error.detail.unwrap_or_default())).unwrap_or_default();
+    // SAFETY: the words are copied into the context in which Postgres looks for them while it reports.
+    unsafe { pg_sys::GUC_check_errdetail_string = pg_sys::MemoryContextStrdup(pg_sys::ErrorContext, why.as_ptr()) };
+    false
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn assign_allowed(new: *const c_char, _extra: *mut c_void) {
+    // SAFETY: Postgres gives the text that the check has accepted. Were it not readable after all, nothing would be allowed.
+    let allowed = unsafe { allowed(new) };
+    Allowed::enforce(match allowed {
+        Ok(allowed) if allowed.is_empty() => None,
+        other => Some(other.unwrap_or_default()),
+    });
 }
 
 /// Defines the settings.
@@ -91,6 +128,20 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    // SAFETY: both hooks are guarded, and take the text as Postgres hands it to them.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"millrace.allowed_locations",
+            c"Locations that pg_millrace may reach; empty for all that the rights of a role allow.",
+            c"Locations with commas between them: all below one of them is allowed. Symbolic links of local paths count as what they lead to.",
+            &ALLOWED_LOCATIONS,
+            GucContext::Suset,
+            GucFlags::SUPERUSER_ONLY,
+            Some(check_allowed),
+            Some(assign_allowed),
+            None,
+        );
+    }
     // SAFETY: the prefix is a static string; the call only records it.
     unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"millrace".as_ptr()) };
 }

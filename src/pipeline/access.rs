@@ -5,7 +5,7 @@
 use pgrx::pg_sys::Oid;
 
 use crate::catalog::servers;
-use crate::lake::{Credentials, network};
+use crate::lake::{Credentials, allowed, network};
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
@@ -19,6 +19,7 @@ pub fn credentials(role: u32, location: &Location) -> Result<Credentials> {
         return Ok(Credentials::new());
     }
     let mut found = scope::catalog(|| servers::credentials(role, location))?;
+    allowed::check(location, &found)?;
     found.insert(network::TIMEOUT.into(), gucs::network_timeout().as_millis().to_string());
     Ok(found)
 }
@@ -43,8 +44,11 @@ pub fn require_writable(role: u32, location: &str) -> Result<()> {
 fn require(role: u32, location: &str, needed: &std::ffi::CStr, verb: &str) -> Result<()> {
     let location = Location::parse(location)?;
     let role = Oid::from(role);
-    if !location.is_local() || user::has_role(role, needed) {
+    if !location.is_local() {
         return Ok(());
+    }
+    if user::has_role(role, needed) {
+        return allowed::check(&location, &Credentials::new());
     }
     let needed = needed.to_string_lossy();
     Err(Error::new(Code::Forbidden, format!("permission denied to {verb} files of the server"))

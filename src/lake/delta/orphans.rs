@@ -35,7 +35,7 @@ impl Table {
 
     pub(super) async fn remove_orphans_before(&mut self, cutoff: DateTime<Utc>) -> Result<usize> {
         let mut unfinished = 0;
-        if let Some(directory) = self.dir.local_path("") {
+        if let Some(directory) = self.dir.local_path("")? {
             unfinished = local::remove_unfinished(directory, cutoff.into()).await?;
         }
         // Listed before the log is read: what was committed up to here is named there.
