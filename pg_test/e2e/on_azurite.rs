@@ -29,6 +29,8 @@ mod dialects;
 mod direct;
 #[path = "duplicates.rs"]
 mod duplicates;
+#[path = "durations.rs"]
+mod durations;
 #[path = "evolving.rs"]
 mod evolving;
 #[path = "examples.rs"]
