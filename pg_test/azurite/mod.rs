@@ -79,6 +79,14 @@ impl Azurite {
         }
     }
 
+    /// Whether what it had answered by then is on its disk.
+    pub fn is_saved_since(&self, since: std::time::SystemTime) -> bool {
+        ["__azurite_db_blob__.json", "__azurite_db_blob_extent__.json"].iter().all(|name| {
+            let modified = std::fs::metadata(self.file(name)).and_then(|meta| meta.modified());
+            modified.is_ok_and(|modified| modified > since)
+        })
+    }
+
     /// Starts it again where it was.
     pub fn restart(&mut self) {
         self.stop();

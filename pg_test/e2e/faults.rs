@@ -1,115 +1,16 @@
 //! Storage that stalls, breaks off, answers nonsense or is busy: whoever waits can leave at once, and nothing is lost.
 //!
-//! Between the extension and Azurite stands a relay of ours that does all that on demand.
+//! Between the extension and Azurite stands a relay (`relay.rs`) that does all that on demand.
 
 use crate::azurite::Azurite;
 use crate::lake::{self, CONTAINER, put};
+use crate::relay::{Harm, Mood, Relay};
 use crate::retail::assert_verified;
 use crate::server::{Preload, Server, wait_until};
 use crate::sql::{Session, quote};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
-    Fine,
-    /// Takes requests and never answers.
-    Stall,
-    /// Closes every connection.
-    Reset,
-    /// Answers every request with this status.
-    Status(u16),
-    /// Gives so many bytes of its answers, then closes.
-    Truncate(usize),
-}
-
-/// Relays connections to Azurite, as its mood has it.
-struct Relay {
-    address: SocketAddr,
-    state: Arc<Mutex<State>>,
-}
-
-struct State {
-    mood: Mood,
-    open: Vec<TcpStream>,
-}
-
-impl Relay {
-    fn to(azurite: &Azurite) -> Relay {
-        let target = azurite.endpoint().split('/').nth(2).unwrap().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { mood: Mood::Fine, open: vec![] }));
-        let shared = state.clone();
-        // Ends with the process: a listener can't be told to stop.
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (target, shared) = (target.clone(), shared.clone());
-                std::thread::spawn(move || serve(client, &target, &shared));
-            }
-        });
-        Relay { address, state }
-    }
-
-    fn endpoint(&self, azurite: &Azurite) -> String {
-        format!("http://{}/{}", self.address, azurite.account())
-    }
-
-    /// Changes its mood; connections that are open end.
-    fn is(&self, mood: Mood) {
-        let mut state = self.state.lock().unwrap();
-        state.mood = mood;
-        for stream in state.open.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-fn serve(mut client: TcpStream, target: &str, state: &Mutex<State>) {
-    let mood = {
-        let mut state = state.lock().unwrap();
-        state.open.extend(client.try_clone());
-        state.mood
-    };
-    match mood {
-        Mood::Reset => {}
-        Mood::Stall => {
-            let mut sink = [0; 4096];
-            while client.read(&mut sink).is_ok_and(|n| n > 0) {}
-        }
-        Mood::Status(code) => {
-            let mut head = [0; 4096];
-            let _ = client.read(&mut head);
-            let _ = write!(client, "HTTP/1.1 {code} Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        }
-        Mood::Fine | Mood::Truncate(_) => {
-            let Ok(server) = TcpStream::connect(target) else { return };
-            let most = if let Mood::Truncate(most) = mood { most } else { usize::MAX };
-            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-            std::thread::spawn(move || relay(from, to, usize::MAX));
-            relay(server, client.try_clone().unwrap(), most);
-        }
-    }
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-fn relay(mut from: TcpStream, mut to: TcpStream, mut left: usize) {
-    let mut buffer = [0; 16384];
-    while left > 0
-        && let Ok(n) = from.read(&mut buffer)
-        && n > 0
-    {
-        let n = n.min(left);
-        if to.write_all(&buffer[..n]).is_err() {
-            break;
-        }
-        left -= n;
-    }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
-}
 
 struct Case {
     server: Server,
@@ -150,7 +51,7 @@ fn whoever_waits_for_storage_that_stalls_can_leave_at_once() {
     wait_until("the worker works", Duration::from_secs(60), || {
         case.session.number("SELECT count(*) FROM staging.w") == 1
     });
-    case.relay.is(Mood::Stall);
+    case.relay.is(Mood::Always(Harm::Stall));
     case.session.execute("SET statement_timeout = '500 ms'");
     let begun = Instant::now();
     for sql in [
@@ -179,21 +80,21 @@ fn bursts_stalls_and_broken_answers_delay_and_lose_nothing() {
     ));
     let filler = "x".repeat(2_000);
     let mut landed = 0;
-    for (mood, seconds) in [
-        (Mood::Status(503), 2),
-        (Mood::Status(429), 2),
-        (Mood::Status(500), 2),
-        (Mood::Reset, 2),
-        (Mood::Truncate(700), 3),
-        (Mood::Truncate(5_000), 3),
-        (Mood::Stall, 10),
+    for (harm, seconds) in [
+        (Harm::Status(503), 2),
+        (Harm::Status(429), 2),
+        (Harm::Status(500), 2),
+        (Harm::Reset, 2),
+        (Harm::Truncate(700), 3),
+        (Harm::Truncate(5_000), 3),
+        (Harm::Stall, 10),
     ] {
         for _ in 0..4 {
             landed += 1;
             put(&case.azurite, &format!("in/{landed:02}.csv"), format!("id,filler\n{landed},{filler}\n").as_bytes());
             std::thread::sleep(Duration::from_millis(50));
         }
-        case.relay.is(mood);
+        case.relay.is(Mood::Always(harm));
         std::thread::sleep(Duration::from_secs(seconds));
         case.relay.is(Mood::Fine);
         case.session.execute("SELECT millrace.resume('p')");

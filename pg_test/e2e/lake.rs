@@ -314,3 +314,20 @@ pub fn delete(azurite: &Azurite, path: &str) {
     let path = object_store::path::Path::parse(path).unwrap();
     wait(store(azurite).delete(&path)).unwrap();
 }
+
+/// The same where nobody else was first; says whether.
+pub fn put_new(azurite: &Azurite, path: &str, content: &[u8]) -> bool {
+    let path = object_store::path::Path::parse(path).unwrap();
+    let how = object_store::PutMode::Create.into();
+    match wait(store(azurite).put_opts(&path, content.to_vec().into(), how)) {
+        Ok(_) => true,
+        Err(object_store::Error::AlreadyExists { .. }) => false,
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// The names of what lies in a directory.
+pub fn list(azurite: &Azurite, directory: &str) -> Vec<String> {
+    let found = wait(store(azurite).list_with_delimiter(Some(&directory.into()))).unwrap();
+    found.objects.iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect()
+}

@@ -49,6 +49,39 @@ fn a_pipeline_goes_on_after_a_restart_of_the_server() {
 }
 
 #[test]
+fn a_worker_with_much_to_do_ends_with_its_postmaster_so_that_a_new_one_can_start() {
+    const FILES: i64 = 1_500;
+    let server = Server::start_new(Preload::Yes);
+    let landing = server.create_dir("landing");
+    let mut session = server.create_database("orphan");
+    // Busy, not asleep: whoever sleeps is told of the postmaster's end by Postgres itself.
+    session.execute(
+        "CREATE SCHEMA staging;
+         CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN WHILE clock_timestamp() < now() + interval ''50 ms'' LOOP END LOOP; RETURN NEW; END'",
+    );
+    for n in 0..FILES {
+        land(&landing, &format!("{n}.csv"), b"id\n1\n");
+    }
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int', staging => 'staging.p', every => NULL,
+                options => '{{\"max_files_per_chunk\": 1}}');
+         CREATE TRIGGER busy BEFORE INSERT ON staging.p FOR EACH ROW EXECUTE FUNCTION busy();
+         SELECT millrace.alter_pipeline('p', every => '50 ms')",
+        url(&landing)
+    ));
+    let loaded = "SELECT count(*) FROM staging.p";
+    wait_until("it works", SOON, || session.number(loaded) > 2);
+    drop(session);
+    server.kill();
+    // Fails where the old server's memory is in use for half a minute.
+    server.start();
+    let mut session = server.session("orphan");
+    let left = FILES - session.number(loaded);
+    assert!(left > FILES / 10, "only {left} files were left to be loaded");
+}
+
+#[test]
 fn dropping_the_extension_ends_its_workers_and_keeps_the_users_tables() {
     let server = Server::shared(Preload::Yes);
     let landing = server.create_dir("drop_extension_landing");

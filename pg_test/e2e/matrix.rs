@@ -9,6 +9,7 @@ const ALONE: &[(&str, &str)] = &[
     ("credentials", "kinds of credentials, for which a disk has no use"),
     ("faults", "what a network does between the server and Azurite"),
     ("s3", "the other object store"),
+    ("storm", "both storages at once: two pipelines on Azurite and one on a disk"),
     ("local_disk", "rights and directories of the disk"),
     ("cleanup::a_file_on_disk_stays_until_its_chunk_is_published", "moves a directory away; prefixes can't be moved"),
     ("cleanup::one_place_on_azurite_is_known_by_all_its_names", "a directory of the disk has one name"),

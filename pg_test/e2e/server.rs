@@ -18,6 +18,17 @@ const PORT: u16 = 5432;
 pub struct Server {
     dir: PathBuf,
     postmaster: Mutex<Option<Child>>,
+    setup: Setup,
+}
+
+/// What a server has that others have not.
+#[derive(Default)]
+pub struct Setup {
+    /// Its directory is a disk of its own, of so many megabytes; root alone may make one.
+    pub megabytes: Option<u32>,
+    pub environment: Vec<(&'static str, PathBuf)>,
+    /// Lines of its configuration.
+    pub settings: String,
 }
 
 /// Whether the extension is in shared_preload_libraries.
@@ -30,13 +41,18 @@ pub enum Preload {
 impl Server {
     /// A server of the test's own, running. For tests that kill it, or count its processes.
     pub fn start_new(preload: Preload) -> Server {
-        let dir = new_dir();
+        Server::start_as(preload, Setup::default())
+    }
+
+    pub fn start_as(preload: Preload, setup: Setup) -> Server {
+        let dir = new_dir(setup.megabytes);
         let data = dir.join("data");
         make_server_dir(&dir.join("socket"), 0o755);
         let mut conf = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
         conf.push_str(&settings(&dir, preload));
+        conf.push_str(&setup.settings);
         std::fs::write(data.join("postgresql.conf"), conf).unwrap();
-        let server = Server { dir, postmaster: Mutex::new(None) };
+        let server = Server { dir, postmaster: Mutex::new(None), setup };
         server.start();
         server
     }
@@ -93,6 +109,7 @@ impl Server {
                 ["AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AWS_ACCESS_KEY_ID"]
                     .map(|n| (n, "bm9uZQ==")),
             )
+            .envs(self.setup.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -179,6 +196,21 @@ impl Server {
         dir
     }
 
+    /// Where all of it lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether its postmaster is there; one that has ended by itself is let go of, and can be started again.
+    pub fn is_running(&self) -> bool {
+        let mut postmaster = self.lock();
+        let running = postmaster.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+        if !running {
+            *postmaster = None;
+        }
+        running
+    }
+
     /// What pg_dump writes of a database.
     pub fn dump(&self, database: &str) -> String {
         let output = Command::new(bindir().join("pg_dump"))
@@ -218,8 +250,35 @@ impl Drop for Server {
         if failed {
             note(&format!("server log ({}):\n{}", self.dir.join("log").display(), self.log_tail()));
         }
+        if self.setup.megabytes.is_some() {
+            unmount(&self.dir);
+        }
         release_dir(&self.dir, failed);
     }
+}
+
+/// Makes a directory a disk of its own.
+pub fn mount(dir: &Path, megabytes: u32) {
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(dir));
+}
+
+/// What is on it is gone.
+pub fn unmount(dir: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(dir).stderr(Stdio::null()).status();
+}
+
+/// Whether this process may make disks.
+pub fn may_mount() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    *MAY.get_or_init(|| {
+        let dir = std::env::temp_dir().join(format!("mr-e2e-mount-{}", std::process::id()));
+        let _ = std::fs::create_dir(&dir);
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&dir).stderr(Stdio::null()).status();
+        let may = mounted.is_ok_and(|status| status.success());
+        unmount(&dir);
+        let _ = std::fs::remove_dir(&dir);
+        may
+    })
 }
 
 /// Says something to whoever runs the tests, past the harness's capture.
@@ -274,7 +333,7 @@ struct Dirs {
 static DIRS: Mutex<Dirs> = Mutex::new(Dirs { in_use: 0, made: 0, kept: false });
 
 /// A new directory with a fresh cluster in it, copied from one that initdb made for all.
-fn new_dir() -> PathBuf {
+fn new_dir(megabytes: Option<u32>) -> PathBuf {
     let mut dirs = DIRS.lock().unwrap_or_else(|e| e.into_inner());
     let template = base_dir().join("template");
     if !template.exists() {
@@ -295,6 +354,10 @@ fn new_dir() -> PathBuf {
     dirs.in_use += 1;
     dirs.made += 1;
     let dir = base_dir().join(format!("s{}", dirs.made));
+    std::fs::create_dir_all(&dir).unwrap();
+    if let Some(megabytes) = megabytes {
+        mount(&dir, megabytes);
+    }
     make_server_dir(&dir, 0o755);
     run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(dir.join("data")));
     dir

@@ -71,6 +71,20 @@ pub fn keep_backtraces_out() {
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }
 
+/// Keeps a panic out of the log that is none: where a data file can't be finished, the Delta library gives up its upload, the store's
+/// writer panics, and the library catches that. Everything else is said as before.
+///
+/// To be called when the library is loaded.
+pub fn keep_expected_panics_out() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let by_store = panic.location().is_some_and(|at| at.file().contains("/object_store-"));
+        if !(by_store && panic.payload_as_str() == Some("Already shut down")) {
+            say(panic);
+        }
+    }));
+}
+
 /// Says something to the client without failing.
 pub fn warn(e: Error) {
     ErrorReport::from(e).report(PgLogLevel::WARNING);

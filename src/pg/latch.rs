@@ -8,16 +8,24 @@ use pgrx::pg_sys;
 pub fn sleep(time: Duration) -> bool {
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).clamp(1, i64::from(i32::MAX));
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    // SAFETY: on the server's thread of a process with a latch; ConfigReloadPending is only set by the signal handler.
+    // SAFETY: on the server's thread of a process with a latch.
     unsafe {
         let woken = pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis as _, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(pg_sys::MyLatch);
         pgrx::check_for_interrupts!();
+        reload_if_asked();
+        woken & pg_sys::WL_LATCH_SET as i32 != 0
+    }
+}
+
+/// Re-reads the configuration if asked to, in a worker that has no time to sleep.
+pub fn reload_if_asked() {
+    // SAFETY: ConfigReloadPending is only set by the signal handler; no transaction is open.
+    unsafe {
         if pg_sys::ConfigReloadPending != 0 {
             pg_sys::ConfigReloadPending = 0;
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
         }
-        woken & pg_sys::WL_LATCH_SET as i32 != 0
     }
 }
 

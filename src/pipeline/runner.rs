@@ -18,7 +18,7 @@ use crate::model::pipeline::{Pipeline, Position};
 use crate::model::{Code, Error, Result};
 use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{gucs, runtime};
+use crate::pg::{gucs, interrupts, runtime};
 use crate::pipeline::ahead::{self, Ahead, Ready, left_over};
 use crate::pipeline::bookmark::Bookmark;
 use crate::pipeline::clean::Cleaner;
@@ -128,6 +128,7 @@ impl Runner {
 
     /// The pipeline and its position as they are now; `None` when it, or the whole extension, is gone, and on a standby.
     pub fn look(&self) -> Result<Option<(Pipeline, Position)>> {
+        interrupts::check();
         transaction::run(self.mode, || {
             if transaction::in_recovery() || !scope::installed()? {
                 return Ok(None);

@@ -15,6 +15,7 @@ use crate::pg::{bgworker, databases, drop_database, error, gucs, latch, progress
 /// Called from _PG_init.
 pub fn init() {
     error::keep_backtraces_out();
+    error::keep_expected_panics_out();
     let preloading = bgworker::preloading();
     gucs::define();
     if preloading && !bgworker::in_binary_upgrade() {

@@ -52,7 +52,7 @@ pub extern "C-unwind" fn millrace_pipeline_main(arg: pg_sys::Datum) {
             }
         };
         if wait.is_zero() {
-            crate::pg::interrupts::check();
+            latch::reload_if_asked();
             continue;
         }
         progress::phase(Phase::Waiting);
