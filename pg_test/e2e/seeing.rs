@@ -43,7 +43,7 @@ fn progress_shows_what_a_worker_is_at_and_what_is_left() {
         "1|1|16|16|100.0|2|3|48"
     );
     let activity = "SELECT application_name, query, state FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' AND datname = current_database()";
-    assert_eq!(session.line(activity), "pg_millrace p|pipeline p: loading|active");
+    wait_until("its activity says so", SOON, || session.line(activity) == "pg_millrace p|pipeline p: loading|active");
     assert!(session.lines("SELECT * FROM millrace.watch('p')").join("\n").contains("p: loading"));
 
     session.execute("SELECT pg_advisory_unlock(4711)");
