@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Promises about upgrades: from each release, ALTER EXTENSION … UPDATE in the middle of the stream gives the very extension that a fresh install
-# gives, and every row stays; a release's script, once it is kept in releases/, never changes.
+# gives, and every row, lease and aggregate of that release goes on; an update that forgets something is found; a release's script never changes.
 #
-# Before the first release the chain is empty, so the mechanism is tested with a version of its own: an older one made from today's script by
-# leaving out the last files, and the update that adds them. That an update which forgets something is found is tested too.
-# Connects as PGHOST, PGPORT and PGUSER (a superuser) say; puts scripts of versions named test… beside the installed one, and takes them away.
+# A release in releases/ has the script that installs it, and a dump of a database in the middle of its work, made by that release itself.
+# Connects as PGHOST, PGPORT and PGUSER (a superuser) say; puts the releases' scripts beside the installed one, and takes them away.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/env.sh"
@@ -16,11 +15,15 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 work=$(mktemp -d /tmp/mr-upgrade-XXXXXX)
 export PGOPTIONS='-c client_min_messages=warning'
 sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+put_back=()
 finish() {
     trap - EXIT
     dropdb --if-exists --force mr_upgraded
     dropdb --if-exists --force mr_fresh
-    rm -rf "$work" "$extensions"/pg_millrace--test*.sql
+    local script
+    for script in "${put_back[@]}"; do rm -f "$extensions/$script"; done
+    if [ -e "$work/update.sql" ]; then cat "$work/update.sql" >"$extensions/$update"; fi
+    rm -rf "$work"
 }
 trap finish EXIT
 chmod 755 "$work"
@@ -29,25 +32,43 @@ chmod 755 "$work"
 files() { grep -o 'sql/schema/[^"]*\.sql' src/api/schema.rs; }
 digest() { psql -Xq -v ON_ERROR_STOP=1 -d "$1" -f $here/digest.sql; }
 
-# from VERSION: an extension of that version, with data, updated while it loads; the lines in which it differs from a fresh one
-from() {
-    local landing=$work/landing-$1
-    make_server_dir 755 "$landing"
+# restore RELEASE: its database, with the library of today
+restore() {
+    local directory=$work/landing
+    rm -rf "$directory"
+    make_server_dir 755 "$directory" "$directory/t" "$directory/k"
+    sed -e "s#@landing@#file://$directory#g" -e "s#@directory@#$directory#g" "$here/releases/$1.data.sql" >"$work/restored.sql"
     dropdb --if-exists --force mr_upgraded
     createdb mr_upgraded
-    sql -d mr_upgraded -o /dev/null -c "CREATE EXTENSION pg_millrace VERSION '$1'" -c 'CREATE SCHEMA staging' \
-        -c "SELECT millrace.simulate('transactions', 'file://$landing', rows_per_file => 1000, files => 3)" \
-        -c "SELECT millrace.create_pipeline('t', source => 'file://$landing/*.csv', columns => 'transaction_id text, amount numeric', staging => 'staging.t', every => NULL, options => '{\"max_files_per_chunk\": 1}')" \
-        -c "CALL millrace.run('t')" -c "SELECT millrace.create_consumer('t', 'c', start_at => 'earliest')"
-    local token
-    token=$(sql -d mr_upgraded -c "SELECT token FROM millrace.next_chunk('t', 'c')")
-    sql -d mr_upgraded -o /dev/null -c "SELECT millrace.alter_pipeline('t', every => '50 ms')"
-    sql -d mr_upgraded -o /dev/null -c "SELECT millrace.simulate('transactions', 'file://$landing', rows_per_file => 1000, files => 20, seed => 7)"
+    sql -d mr_upgraded -o /dev/null -f "$work/restored.sql"
+}
+land() { # land SEED: five files of 1,000 transactions, and changes to three keys
+    sql -d mr_upgraded -o /dev/null -c "SELECT millrace.simulate('transactions', 'file://$work/landing/t', rows_per_file => 1000, files => 5, seed => $1)"
+    printf 'id,n,op\n1,%s,U\n3,0,D\n%s,7,U\n' "$1" "$((100 + $1))" >"$work/$1.csv"
+    install -m 644 "$work/$1.csv" "$work/landing/k/.$1"
+    mv "$work/landing/k/.$1" "$work/landing/k/$1.csv"
+}
+# from RELEASE: its database, updated while files land; the lines in which the extension differs from a fresh one
+from() {
+    restore "$1"
+    local rows token
+    rows=$(sql -d mr_upgraded -c 'SELECT count(*) FROM staging.t')
+    token=$(sql -d mr_upgraded -c "SELECT d.token FROM millrace.delivery d JOIN millrace.consumer c ON c.id = d.consumer_id WHERE c.name = 'one' AND d.chunk_no = 2")
+    land 7
     sql -d mr_upgraded -c 'ALTER EXTENSION pg_millrace UPDATE'
-    sql -d mr_upgraded -f pg_test/docs/wait_for.sql -c "CALL docs.wait_for('SELECT count(*) = 23000 FROM staging.t')" -c 'DROP SCHEMA docs CASCADE'
+    land 8
+    sql -d mr_upgraded -f pg_test/docs/wait_for.sql -c "CALL docs.wait_for('SELECT count(*) = $rows + 10000 FROM staging.t')" \
+        -c "CALL docs.wait_for('SELECT count(*) = 2 FROM staging.k WHERE id IN (107, 108)')" -c 'DROP SCHEMA docs CASCADE'
     [ "$(sql -d mr_upgraded -c "SELECT extversion FROM pg_extension WHERE extname = 'pg_millrace'")" = "$version" ] || fail "the update did not lead to $version"
-    [ -z "$(sql -d mr_upgraded -c "SELECT * FROM millrace.verify('t') WHERE NOT ok")" ] || fail 'verify finds something after the update'
-    [ "$(sql -d mr_upgraded -c "SELECT millrace.ack('t', 'c', 1, '$token')")" = acked ] || fail 'a lease from before the update is gone'
+    local pipeline wrong
+    for pipeline in t k; do
+        wrong=$(sql -d mr_upgraded -c "SELECT * FROM millrace.verify('$pipeline') WHERE NOT ok")
+        [ -z "$wrong" ] || fail "verify finds something after the update: $wrong"
+    done
+    [ "$(sql -d mr_upgraded -c 'SELECT sum(transactions) FROM staging.merchants')" = "$((rows + 10000))" ] || fail 'an aggregate did not go on'
+    [ "$(sql -d mr_upgraded -c "SELECT millrace.ack('t', 'one', 2, '$token')")" = acked ] || fail 'a lease from before the update is gone'
+    [ "$(sql -d mr_upgraded -c "SELECT chunk_no FROM millrace.next_chunk('t', 'one')")" = 3 ] || fail 'a consumer did not go on'
+    [ "$(sql -d mr_upgraded -c "SELECT chunk_no FROM millrace.next_chunk('t', 'many', worker => 'another')")" -le 2 ] || fail 'a pool did not go on'
     digest mr_upgraded | diff "$work/fresh" -
 }
 
@@ -56,37 +77,34 @@ sql -d mr_fresh -c 'CREATE EXTENSION pg_millrace'
 digest mr_fresh >"$work/fresh"
 [ "$(wc -l <"$work/fresh")" -gt 500 ] || fail 'the digest sees too little'
 
-# The mechanism: what the files of the reports add is what an update has to add.
-later='sql/schema/5[2-4]_'
-files | grep -v "$later" | xargs cat >"$extensions/pg_millrace--test1.sql"
-files | grep "$later" | xargs cat >"$extensions/pg_millrace--test1--$version.sql"
-from test1 || fail 'an updated extension differs from a fresh one'
-echo 'an update gives what a fresh install gives: ok'
-
-# A comment, a right, a column: each one forgotten must show.
-files | grep "$later" | xargs cat >"$work/update"
-for forgotten in 's/^GRANT SELECT ON millrace.progress.*$//' "s/^COMMENT ON VIEW millrace.progress IS\$/COMMENT ON VIEW millrace.chunks IS/" 's/       s.retry_at$/       s.retry_at AS again_at/'; do
-    sed "$forgotten" "$work/update" >"$extensions/pg_millrace--test1--$version.sql"
-    ! cmp -s "$work/update" "$extensions/pg_millrace--test1--$version.sql" || fail "nothing is forgotten by $forgotten"
-    dropdb --if-exists --force mr_upgraded
-    createdb mr_upgraded
-    sql -d mr_upgraded -c "CREATE EXTENSION pg_millrace VERSION 'test1'" -c 'ALTER EXTENSION pg_millrace UPDATE'
-    if digest mr_upgraded | diff -q "$work/fresh" - >/dev/null; then fail "the digest does not see $forgotten"; fi
-done
-echo 'an update that forgets something is found: ok'
-rm -f "$extensions"/pg_millrace--test*.sql
-
-# The releases: each leads here.
+releases=()
 for script in "$here"/releases/pg_millrace--*.sql; do
-    [ -e "$script" ] || continue
     release=${script##*--}
     release=${release%.sql}
     if [ "$release" = "$version" ]; then
-        files | xargs cat | cmp -s - "$script" || fail "$version is released: its SQL may not change any more; raise the version and write sql/pg_millrace--$version--….sql"
-    else
-        cp "$script" "$extensions/pg_millrace--$release.sql"
-        from "$release" || fail "updated from $release it differs from a fresh one"
-        rm -f "$extensions/pg_millrace--$release.sql"
+        files | xargs cat | cmp -s - "$script" || fail "$version is released: its SQL may not change any more; raise the version, and see releases/README.md"
+        continue
     fi
-    echo "release $release: ok"
+    releases+=("$release")
+    put_back+=("pg_millrace--$release.sql")
+    cp "$script" "$extensions/pg_millrace--$release.sql"
 done
+latest=$(printf '%s\n' "${releases[@]}" | sort -V | tail -n 1)
+update=pg_millrace--$latest--$version.sql
+scripts/update_sql.py "$latest" | diff "sql/$update" - >"$work/diff" || { head -n 30 "$work/diff" >&2; fail "the sources have changed: scripts/update_sql.py $latest >sql/$update"; }
+for release in "${releases[@]}"; do
+    from "$release" || fail "updated from $release it differs from a fresh one"
+    echo "from release $release: ok"
+done
+
+# A comment, a right, a column: each one forgotten must show.
+cp "$extensions/$update" "$work/update.sql"
+for forgotten in 's/^GRANT SELECT ON millrace.durations .*$//' 's/^COMMENT ON VIEW millrace.durations IS$/COMMENT ON VIEW millrace.chunks IS/' 's/ADD COLUMN filled_part jsonb/ADD COLUMN filled_part json/'; do
+    sed "$forgotten" "$work/update.sql" >"$extensions/$update"
+    ! cmp -s "$work/update.sql" "$extensions/$update" || fail "nothing is forgotten by $forgotten"
+    dropdb --if-exists --force mr_upgraded
+    createdb mr_upgraded
+    sql -d mr_upgraded -c "CREATE EXTENSION pg_millrace VERSION '$latest'" -c 'ALTER EXTENSION pg_millrace UPDATE'
+    if digest mr_upgraded | diff -q "$work/fresh" - >/dev/null; then fail "the digest does not see $forgotten"; fi
+done
+echo 'an update that forgets something is found: ok'

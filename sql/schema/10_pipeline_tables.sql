@@ -122,6 +122,7 @@ CREATE TABLE millrace.aggregate (
     told_from      bigint,                       -- chunk from which on the changes table has every change; NULL = nobody reads it
     options        jsonb NOT NULL DEFAULT '{}',
     filled         bigint,                       -- chunk up to which it is filled, beside live loading; NULL = complete
+    filled_part    jsonb,                        -- of a keyed pipeline: catalog::aggregate::Part, the rows up to a key that it is filled with as of that chunk
     created_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     UNIQUE (pipeline_id, name)
 );

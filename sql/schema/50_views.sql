@@ -65,7 +65,7 @@ SELECT p.name AS pipeline, a.name AS aggregate, a.view_name::text AS view, a.sta
 COMMENT ON VIEW millrace.aggregates IS
 'A row per aggregate: its query and where its result is read. as_of: the chunk that the view shows the state after. told_from: the chunk from which on its stream
 (<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it. filled_through: the chunk up to which
-an aggregate that came late is filled, and until then its view computes the query itself; NULL: it is complete.';
+an aggregate that came late is filled (of a keyed pipeline: as of which a part of the keys is, in their order), and until then its view computes the query itself; NULL: it is complete.';
 
 CREATE FUNCTION millrace.as_of(aggregate text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

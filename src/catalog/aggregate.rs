@@ -9,6 +9,7 @@ mod counted;
 mod distinct;
 mod keys;
 mod merge;
+mod part;
 
 use crate::model::aggregate::{Compare, GROUPED, PartialKind, Plan, Reading};
 use crate::model::names::with_suffix;
@@ -17,6 +18,7 @@ use crate::model::{Code, Error, Result};
 pub use counted::is_countable;
 use keys::{column_definition, hash, key_columns, list};
 pub use merge::{Source, merge_statement};
+pub use part::{Part, key_statement};
 
 const LONGEST_NAME: usize = 63;
 
@@ -102,13 +104,22 @@ pub fn taken_error(names: &Names, relation: &str) -> Error {
         .hint("Choose another name for the aggregate.")
 }
 
+/// When an aggregate is filled with the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    Now,
+    /// In steps beside loading; until [`switch_statement`] the view is the query itself.
+    ByChunk,
+    /// The same, and the index on the staging table is the first step: [`touched_index`].
+    ByKey,
+}
+
 /// Everything the aggregate consists of, in order, with no rows merged yet. `staging` is the table that it reads, with its schema.
-/// Where it `is_filled_later` the view is the query itself, until [`switch_statement`].
 pub fn create_statements(
     plan: &Plan,
     names: &Names,
     (staging_schema, staging): (&str, &str),
-    is_filled_later: bool,
+    filled: Filled,
 ) -> Vec<String> {
     let keys = key_columns(plan);
     let state = names.state();
@@ -136,16 +147,17 @@ pub fn create_statements(
         // Without GROUP BY there is one row even over no rows at all.
         all.push(format!("INSERT INTO {state} (h) VALUES (0)"));
     }
-    if plan.recomputes() && !keys.is_empty() {
-        // Rows of a touched group are found by the same number as the group itself. Much history gets its index partition by partition.
-        let touched = quoted(&names.touched(staging_schema));
-        let only = if is_filled_later { "ONLY " } else { "" };
-        all.push(format!("CREATE INDEX {touched} ON {only}{staging} (({}))", hash(&keys, |k| k.sql)));
-    }
-    all.push(if is_filled_later {
-        format!("CREATE VIEW {} AS {}", names.view(), plan.query)
-    } else {
+    // Much history gets its index partition by partition.
+    let indexed = match filled {
+        Filled::Now => Some(staging.to_owned()),
+        Filled::ByChunk => Some(format!("ONLY {staging}")),
+        Filled::ByKey => None,
+    };
+    all.extend(indexed.and_then(|indexed| touched_index(plan, names, staging_schema, &indexed)));
+    all.push(if filled == Filled::Now {
         view_statement(plan, names)
+    } else {
+        format!("CREATE VIEW {} AS {}", names.view(), plan.query)
     });
     if let Some(changes) = names.changes() {
         all.push(format!(
@@ -157,6 +169,25 @@ pub fn create_statements(
         all.push(format!(
             "COMMENT ON TABLE {changes} IS 'The groups that each chunk changed, as they were after it: _op is upsert, or delete for a group whose last row was taken away (then as it was before).'"
         ));
+    }
+    all
+}
+
+/// The index by which the rows of a touched group are found: by the same number as the group itself. `None` where none are.
+pub fn touched_index(plan: &Plan, names: &Names, staging_schema: &str, staging: &str) -> Option<String> {
+    let keys = key_columns(plan);
+    let touched = quoted(&names.touched(staging_schema));
+    (plan.recomputes() && !keys.is_empty())
+        .then(|| format!("CREATE INDEX {touched} ON {staging} (({}))", hash(&keys, |k| k.sql)))
+}
+
+/// Forgets every row that was merged.
+pub fn empty_statements(plan: &Plan, names: &Names) -> Vec<String> {
+    // With the table of long keys, which inherits from it.
+    let mut all = vec![format!("DELETE FROM {}", names.state())];
+    all.extend(plan.distinct_sets.iter().map(|s| format!("DELETE FROM {}", names.distinct(s.number))));
+    if plan.keys.is_empty() {
+        all.push(format!("INSERT INTO {} (h) VALUES (0)", names.state()));
     }
     all
 }

@@ -3,8 +3,9 @@
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 
-use crate::model::Result;
+use crate::catalog::aggregate::Part;
 use crate::model::aggregate::Plan;
+use crate::model::{Code, Error, Result};
 use crate::pg::spi;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -23,12 +24,14 @@ pub struct Aggregate {
     pub has_consumer: bool,
     /// The last chunk that it is filled with, where it is not complete yet.
     pub filled: Option<i64>,
+    /// Of a keyed pipeline: the rows that it is filled with.
+    pub part: Option<Part>,
     pub publish: Option<String>,
     pub options: serde_json::Value,
 }
 
 const AGGREGATE: &str =
-    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from, a.filled, a.publish, a.options,
+    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from, a.filled, a.filled_part AS part, a.publish, a.options,
         EXISTS (SELECT FROM millrace.layer l WHERE l.pipeline_id = a.pipeline_id AND l.layer = 'aggregate:' || a.name
                    AND COALESCE(l.options ->> 'publish_mode', 'append') = 'append') AS publishes_changes,
         EXISTS (SELECT FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped') AS has_consumer
@@ -143,9 +146,31 @@ pub fn chunks_of(pipeline_id: i32, after: i64, rows: i64) -> Result<Option<i64>>
     )
 }
 
+/// Notes with which rows of a keyed pipeline an aggregate is filled, as of a chunk.
+pub fn set_part(id: i32, part: &Part, chunk_no: i64) -> Result<()> {
+    let part = serde_json::to_value(part).map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+    spi::execute(
+        "UPDATE millrace.aggregate SET filled = $2, filled_part = $3::jsonb WHERE id = $1",
+        vec![id.into(), chunk_no.into(), part.to_string().into()],
+    )?;
+    Ok(())
+}
+
+/// Whether a keyed staging table has more rows than so many. Run as its owner.
+pub fn has_more_rows(staging: &str, rows: i64) -> Result<bool> {
+    let found: Option<bool> = spi::value(
+        &format!("SELECT pg_catalog.count(*) > $1 FROM (SELECT FROM {staging} LIMIT $1 + 1) AS first"),
+        vec![rows.into()],
+    )?;
+    Ok(found == Some(true))
+}
+
 /// Notes how far an aggregate is filled; `None`: it is complete.
 pub fn set_filled(id: i32, filled: Option<i64>) -> Result<()> {
-    spi::execute("UPDATE millrace.aggregate SET filled = $2 WHERE id = $1", vec![id.into(), filled.into()])?;
+    spi::execute(
+        "UPDATE millrace.aggregate SET filled = $2, filled_part = NULL WHERE id = $1",
+        vec![id.into(), filled.into()],
+    )?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::Oid;
 
-use crate::catalog::aggregate::{self as sql, Names, Source};
+use crate::catalog::aggregate::{self as sql, Filled, Names, Source};
 use crate::catalog::aggregates::{self, Aggregate};
 use crate::catalog::{chunks, layers, pipelines, staging};
 use crate::lake::delta::Table;
@@ -17,7 +17,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::settings::Scope;
 use crate::pg::tally::Tally;
 use crate::pg::{analyze, gucs, runtime, spi};
-use crate::pipeline::{access, places, publish, scope, tally};
+use crate::pipeline::{access, filling, places, publish, scope, tally};
 
 /// The aggregates to merge. An aggregate whose view is gone would be wrong from then on, so that is an error.
 pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
@@ -29,8 +29,8 @@ pub fn of(pipeline: &Pipeline) -> Result<Vec<Aggregate>> {
         )
         .hint("Take the aggregate off the pipeline with millrace.drop_aggregate, then create it anew."));
     }
-    // One that is still being filled takes no part until it has caught up.
-    found.retain(|aggregate| aggregate.filled.is_none());
+    // One that is still being filled takes no part until it has caught up; of a keyed pipeline it takes the changes of what it has.
+    found.retain(|aggregate| aggregate.filled.is_none() || aggregate.part.is_some());
     Ok(found)
 }
 
@@ -63,6 +63,10 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
     }
     let _settings = by_look_up()?;
     for (aggregate, tally) in kept.iter().zip(counted) {
+        if aggregate.filled.is_some() {
+            filling::keyed::merge(aggregate, chunk, chunk_no)?;
+            continue;
+        }
         let names = names(aggregate)?;
         let is_read = names.changes().is_some() && (aggregate.publishes_changes || aggregate.has_consumer);
         let tells = is_read && aggregate.told_from.is_some();
@@ -187,7 +191,14 @@ pub fn create(
     // From here to commit nobody seals a chunk: what is filled and what is merged later meet without gap or overlap.
     let position = scope::catalog(|| pipelines::lock_position(pipeline.id))?;
     let head = position.map_or(0, |p| p.head);
-    let fills = !pipeline.is_keyed() && scope::catalog(|| aggregates::rows(pipeline.id))? > gucs::backfill_rows();
+    let filled = if pipeline.is_keyed() {
+        let much = scope::owner(pipeline, || aggregates::has_more_rows(&staging.qualified(), gucs::backfill_rows()))?;
+        if much { Filled::ByKey } else { Filled::Now }
+    } else {
+        let much = scope::catalog(|| aggregates::rows(pipeline.id))? > gucs::backfill_rows();
+        if much { Filled::ByChunk } else { Filled::Now }
+    };
+    let fills = filled != Filled::Now;
     let (view, state) = scope::owner(pipeline, || {
         let touched = names.touched(&staging.schema);
         let taken: Option<String> = spi::value(
@@ -198,7 +209,7 @@ pub fn create(
             return Err(sql::taken_error(&names, &taken));
         }
         let table = staging.qualified();
-        for statement in sql::create_statements(&plan, &names, (&staging.schema, &table), fills) {
+        for statement in sql::create_statements(&plan, &names, (&staging.schema, &table), filled) {
             spi::execute_once(&statement)?;
         }
         let oid = |name: String| -> Result<Oid> {

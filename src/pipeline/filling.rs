@@ -3,7 +3,9 @@
 //! Promises: no lock is held longer than a step takes, and none that readers of rows wait for, nor writers, but for those of a partition
 //! that is getting the index by which touched groups are found; a step that dies is done again; loading goes on, and until the aggregate
 //! has caught up its view computes the query itself. The last step is taken under the lock of the position: the view is switched over
-//! between two chunks, and from the next on the aggregate is merged like any other.
+//! between two chunks, and from the next on the aggregate is merged like any other. `keyed` does the same where rows change.
+
+pub mod keyed;
 
 use pgrx::pg_sys::Oid;
 
@@ -32,6 +34,9 @@ pub fn step(mode: Mode, pipeline: &Pipeline) -> Result<bool> {
         // Its view is gone: loading says so.
         let Some(aggregate) = all.into_iter().find(|a| a.id == id) else { return Ok(false) };
         let Some(filled) = aggregate.filled else { return Ok(false) };
+        if pipeline.is_keyed() {
+            return keyed::step(pipeline, &aggregate).map(|()| true);
+        }
         if aggregate.plan.recomputes() && scope::owner(pipeline, || index_next(pipeline, &aggregate))? {
             return Ok(true);
         }

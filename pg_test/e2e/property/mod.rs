@@ -5,6 +5,7 @@
 //! rejects that are requeued, workers that are killed, aggregates that come late, readers all the while. `PROPERTY_SEED` repeats a run,
 //! `PROPERTY_STEPS` makes it longer.
 
+mod late;
 mod published;
 mod queries;
 mod rows;
@@ -40,9 +41,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn create(server: &Site, session: &mut Session, name: &'static str, options: &str) -> Stream {
-        let landing = server.create_dir(&format!("{name}_landing"));
-        let lake = server.create_dir(&format!("{name}_lake"));
+    /// `place`: what its directories are called by, which several servers share.
+    fn create(server: &Site, session: &mut Session, place: &str, name: &'static str, options: &str) -> Stream {
+        let landing = server.create_dir(&format!("{place}_{name}_landing"));
+        let lake = server.create_dir(&format!("{place}_{name}_lake"));
         session.execute(&format!(
             "SELECT millrace.create_pipeline('{name}', source => '{}/*.csv', columns => {}, staging => 'staging.{name}', every => '50 ms', options => '{options}')",
             url(&landing),
@@ -147,7 +149,7 @@ fn views_equal_their_queries_after_every_chunk_whatever_comes_and_dies() {
         "CREATE SCHEMA staging; CREATE SCHEMA views_grows; CREATE SCHEMA views_changes;
          CREATE COLLATION staging.folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
     );
-    let mut streams = PIPELINES.map(|(name, options)| Stream::create(&server, &mut session, name, options));
+    let mut streams = PIPELINES.map(|(name, options)| Stream::create(&server, &mut session, "all", name, options));
     let late = random.random_range(3..8).min(steps - 2);
     for stream in &streams {
         stream.create_aggregates(&mut session, |i| i < 15);

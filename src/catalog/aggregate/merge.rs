@@ -23,6 +23,8 @@ pub enum Source<'a> {
     Counted,
     /// Chunks after `$2` and up to `$3`, for an aggregate that is filled step by step.
     Range { staging: &'a str },
+    /// Some rows of a table whose rows change, for an aggregate that is filled step by step; `staging`: these and those before.
+    Part { rows: &'a str, staging: &'a str },
     /// All rows that there are, for an aggregate that is new.
     All { staging: &'a str },
 }
@@ -39,7 +41,10 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
     with.push(if is_counted { counted::delta(plan, &keys) } else { delta(plan, &keys) });
     with.push(merged(plan, names, &keys));
     let (staging, takes_away) = match source {
-        Source::Appended { staging, .. } | Source::Range { staging } | Source::All { staging } => (*staging, false),
+        Source::Appended { staging, .. }
+        | Source::Range { staging }
+        | Source::Part { staging, .. }
+        | Source::All { staging } => (*staging, false),
         Source::Changed { staging, .. } => (*staging, !keys.is_empty()),
         Source::Counted => ("", false),
     };
@@ -81,8 +86,9 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
     } else {
         with.push(insert("added", &state, ""));
     }
-    if let Some(changes) =
-        names.changes().filter(|_| tells && !matches!(source, Source::Range { .. } | Source::All { .. }))
+    if let Some(changes) = names
+        .changes()
+        .filter(|_| tells && !matches!(source, Source::Range { .. } | Source::Part { .. } | Source::All { .. }))
     {
         let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
         let images: Vec<String> = images
@@ -128,6 +134,7 @@ fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> Option<String> {
             format!("{now} UNION ALL {}", rows(replaced, "-1", CHUNK))
         }
         Source::Range { staging } => rows(staging, "1", "_chunk_no > $2::bigint AND _chunk_no <= $3::bigint"),
+        Source::Part { rows: part, .. } => rows(part, "1", ""),
         Source::All { staging } => rows(staging, "1", ""),
         Source::Counted => return None,
     };

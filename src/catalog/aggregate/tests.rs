@@ -124,7 +124,7 @@ fn what_can_not_be_taken_back_is_computed_again_for_the_groups_that_need_it() {
     let merge = changed(&plan, false);
     assert!(merge.contains("CASE WHEN m.spoilt THEN r.p1 ELSE m.p1 END AS p1"));
     assert!(merge.contains("FROM staging.t AS staging WHERE m.spoilt AND m.rows > 0 AND (coalesce("));
-    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), false);
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), Filled::Now);
     assert!(create.contains(
         &"CREATE INDEX \"stats_touched\" ON staging.t ((coalesce(pg_catalog.hash_text(merchant, 1), 1)))".to_owned()
     ));
@@ -133,7 +133,7 @@ fn what_can_not_be_taken_back_is_computed_again_for_the_groups_that_need_it() {
 #[test]
 fn rows_that_are_only_added_need_no_index_on_their_table() {
     let plan = plan(vec![text("merchant")], vec![call(Function::Max(amount()), None, "numeric")]);
-    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), false).join(";");
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), Filled::Now).join(";");
     assert!(!create.contains("staging.t "));
 }
 
@@ -169,7 +169,7 @@ fn values_seen_before_are_counted_once_and_nulls_never() {
 #[test]
 fn without_group_by_there_is_one_row_from_the_start() {
     let plan = plan(vec![], vec![call(Function::CountRows, None, "bigint")]);
-    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), false);
+    let create = create_statements(&plan, &names(&plan, false), ("staging", "staging.t"), Filled::Now);
     assert!(create.contains(&"INSERT INTO \"staging\".\"stats_state\" (h) VALUES (0)".to_owned()));
     assert!(appended(&plan, false).contains("FROM input HAVING count(*) > 0"));
 }

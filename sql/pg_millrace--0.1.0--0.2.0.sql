@@ -1,0 +1,222 @@
+-- Updates pg_millrace 0.1.0. Made by scripts/update_sql.py from sql/update/0.1.0.sql and the sources: change those, never this file.
+
+-- What tables need to become those of 0.2.0; all else is taken from sql/schema.
+
+-- Late aggregates of keyed pipelines are filled in steps.
+ALTER TABLE millrace.aggregate ADD COLUMN filled_part jsonb;
+
+CREATE TABLE millrace.duration (
+    pipeline_id    integer NOT NULL REFERENCES millrace.pipeline ON DELETE CASCADE,
+    hop            text NOT NULL,                -- chunk, end_to_end, read, land, load; publish:<layer>; consume:<id of the consumer>
+    hour           integer NOT NULL,             -- since 1970; 0 = all hours before those that are apart
+    bucket         smallint NOT NULL,            -- longer than 2^((bucket - 1) / 8) and at most 2^(bucket / 8) milliseconds
+    count          bigint NOT NULL,
+    total_ms       double precision NOT NULL,
+    PRIMARY KEY (pipeline_id, hop, hour, bucket)
+) WITH (fillfactor = 50);
+
+CREATE OR REPLACE FUNCTION millrace._drop(c millrace.consumer) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    cursors constant integer[] := ARRAY(SELECT k.id FROM millrace._cursors(c) k);
+BEGIN
+    DELETE FROM millrace.delivery d WHERE d.consumer_id = ANY (cursors) AND d.state <> 'dead';
+    DELETE FROM millrace.duration d WHERE d.pipeline_id = c.pipeline_id AND d.hop = 'consume:' || c.id;
+    IF EXISTS (SELECT FROM millrace.delivery d WHERE d.consumer_id = ANY (cursors)) OR EXISTS (SELECT FROM millrace.dead_part p WHERE p.consumer_id = ANY (cursors))
+       OR EXISTS (SELECT FROM millrace.rejected_row r WHERE r.consumer_id = ANY (cursors)) THEN
+        UPDATE millrace.consumer k SET state = 'dropped', state_reason = NULL WHERE k.id = c.id OR k.parent_id = c.id;
+    ELSE
+        DELETE FROM millrace.consumer k WHERE k.id = c.id;
+    END IF;
+END
+$$;
+
+COMMENT ON VIEW millrace.aggregates IS
+'A row per aggregate: its query and where its result is read. as_of: the chunk that the view shows the state after. told_from: the chunk from which on its stream
+(<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it. filled_through: the chunk up to which
+an aggregate that came late is filled (of a keyed pipeline: as of which a part of the keys is, in their order), and until then its view computes the query itself; NULL: it is complete.';
+
+CREATE OR REPLACE FUNCTION millrace._bucket(ms double precision) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ms > 0.001 THEN least(greatest(pg_catalog.ceil(8 * pg_catalog.ln(ms) / pg_catalog.ln(2::double precision) - 1e-9), -80), 256) ELSE -80 END::smallint;
+
+COMMENT ON FUNCTION millrace._bucket(double precision) IS 'Internal. The bucket of a histogram that so many milliseconds belong to.';
+
+REVOKE ALL ON FUNCTION millrace._bucket(double precision) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION millrace._bucket(double precision) TO millrace_admin, millrace_consumer, millrace_monitor;
+
+CREATE OR REPLACE FUNCTION millrace._note_durations(pipeline integer, hops text[], micros bigint[]) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    this_hour constant integer := pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.clock_timestamp()) / 3600);
+    hour_before integer;
+BEGIN
+    INSERT INTO millrace.duration AS d (pipeline_id, hop, hour, bucket, count, total_ms)
+    SELECT pipeline, coalesce(t.hop, hops[1]), this_hour, millrace._bucket(t.micros / 1000::double precision), pg_catalog.count(*), pg_catalog.sum(t.micros / 1000::double precision)
+    FROM ROWS FROM (pg_catalog.unnest(hops), pg_catalog.unnest(_note_durations.micros)) AS t (hop, micros)
+    WHERE t.micros >= 0
+    GROUP BY 2, 4
+    ON CONFLICT ON CONSTRAINT duration_pkey DO UPDATE SET count = d.count + EXCLUDED.count, total_ms = d.total_ms + EXCLUDED.total_ms;
+
+    SELECT d.hour INTO hour_before FROM millrace.duration d
+    WHERE d.pipeline_id = pipeline AND d.hop = hops[1] AND d.hour < this_hour ORDER BY d.hour DESC LIMIT 1;
+    IF hour_before > 0 AND EXISTS (
+        SELECT FROM millrace.duration d WHERE d.pipeline_id = pipeline AND d.hop = hops[1] AND d.hour > 0 AND d.hour < hour_before
+    ) THEN
+        WITH old AS (
+            DELETE FROM millrace.duration d
+            WHERE d.pipeline_id = pipeline AND d.hop = ANY (hops) AND d.hour > 0 AND d.hour < hour_before
+            RETURNING d.hop, d.bucket, d.count, d.total_ms
+        )
+        INSERT INTO millrace.duration AS d (pipeline_id, hop, hour, bucket, count, total_ms)
+        SELECT pipeline, o.hop, 0, o.bucket, pg_catalog.sum(o.count), pg_catalog.sum(o.total_ms) FROM old o GROUP BY o.hop, o.bucket
+        ON CONFLICT ON CONSTRAINT duration_pkey DO UPDATE SET count = d.count + EXCLUDED.count, total_ms = d.total_ms + EXCLUDED.total_ms;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION millrace._note_durations(integer, text[], bigint[]) IS
+    'Internal. Adds to the histograms of this hour: micros[i] to that of hops[i], all to that of hops[1] where it is the only one. Leaves two hours apart: this one, and the latest before in which there was something.';
+
+REVOKE ALL ON FUNCTION millrace._note_durations(integer, text[], bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace._note_deliveries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM millrace._note_durations(k.pipeline_id, ARRAY['consume:' || coalesce(k.parent_id, k.id)], array_agg((1000000 * extract(epoch FROM o.closed_at - o.leased_at))::bigint))
+    FROM gone o JOIN millrace.consumer k ON k.id = o.consumer_id
+    WHERE o.state = 'acked' AND k.state <> 'dropped' AND o.closed_at >= o.leased_at
+    GROUP BY k.pipeline_id, coalesce(k.parent_id, k.id);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION millrace._note_deliveries() IS 'Internal. Trigger: what acked deliveries took that go is added to the histogram of their consumer.';
+
+REVOKE ALL ON FUNCTION millrace._note_deliveries() FROM PUBLIC;
+
+CREATE TRIGGER note_deliveries AFTER DELETE ON millrace.delivery REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION millrace._note_deliveries();
+
+CREATE OR REPLACE FUNCTION millrace._note_delivery() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM millrace._note_durations(k.pipeline_id, ARRAY['consume:' || coalesce(k.parent_id, k.id)], ARRAY[(1000000 * extract(epoch FROM OLD.closed_at - OLD.leased_at))::bigint])
+    FROM millrace.consumer k WHERE k.id = OLD.consumer_id AND OLD.closed_at >= OLD.leased_at;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION millrace._note_delivery() IS 'Internal. Trigger: the same for an acked delivery that is handed out again.';
+
+REVOKE ALL ON FUNCTION millrace._note_delivery() FROM PUBLIC;
+
+CREATE TRIGGER note_delivery AFTER UPDATE ON millrace.delivery FOR EACH ROW WHEN (OLD.state = 'acked' AND NEW.state <> 'acked')
+    EXECUTE FUNCTION millrace._note_delivery();
+
+CREATE OR REPLACE VIEW millrace._durations AS
+SELECT d.pipeline_id,
+       CASE WHEN d.hop LIKE 'consume:%' THEN
+            (SELECT 'consume:' || k.stream || '/' || k.name FROM millrace.consumer k WHERE k.id = pg_catalog.substr(d.hop, 9)::integer) ELSE d.hop END AS hop,
+       d.hour, d.bucket, d.count, d.total_ms
+  FROM millrace.duration d
+UNION ALL
+SELECT k.pipeline_id, 'consume:' || k.stream || '/' || k.name, pg_catalog.floor(EXTRACT(epoch FROM d.closed_at) / 3600)::integer, millrace._bucket(t.ms), 1, t.ms
+  FROM millrace.consumer k
+  JOIN millrace.consumer part ON part.id = k.id OR part.parent_id = k.id
+  JOIN millrace.delivery d ON d.consumer_id = part.id AND d.state = 'acked' AND d.closed_at >= d.leased_at
+ CROSS JOIN LATERAL (SELECT 1000 * EXTRACT(epoch FROM d.closed_at - d.leased_at)::double precision AS ms) t
+ WHERE k.parent_id IS NULL AND k.state <> 'dropped';
+
+COMMENT ON VIEW millrace._durations IS 'Internal. The histograms with the names of consumers, and the deliveries that are not in them yet.';
+
+REVOKE ALL ON millrace._durations FROM PUBLIC;
+
+CREATE OR REPLACE VIEW millrace.durations AS
+SELECT p.name AS pipeline, h.hop, b.le_seconds, coalesce(pg_catalog.sum(h.count) FILTER (WHERE h.bucket <= b.bucket), 0)::bigint AS count, pg_catalog.sum(h.total_ms) / 1000 AS sum_seconds
+  FROM (SELECT d.pipeline_id, d.hop, d.bucket, pg_catalog.sum(d.count) AS count, pg_catalog.sum(d.total_ms) AS total_ms
+          FROM millrace._durations d GROUP BY d.pipeline_id, d.hop, d.bucket) h
+  JOIN millrace.pipeline p ON p.id = h.pipeline_id
+ CROSS JOIN (SELECT pg_catalog.power(2::double precision, i) / 1000 AS le_seconds, 8 * i AS bucket FROM pg_catalog.generate_series(0, 20) AS s (i)
+             UNION ALL SELECT 'Infinity', 32767) b
+ GROUP BY p.name, h.hop, b.le_seconds;
+
+COMMENT ON VIEW millrace.durations IS
+'What each hop took since the pipeline was created, as Prometheus has histograms: count of those that took le_seconds at most (1 ms, 2 ms, 4 ms … 17 minutes, infinity), and sum_seconds, what all of them took together. hop: as in millrace.stats.';
+
+REVOKE ALL ON millrace.durations FROM PUBLIC;
+
+GRANT SELECT ON millrace.durations TO millrace_admin, millrace_consumer, millrace_monitor;
+
+CREATE OR REPLACE VIEW millrace.stats AS
+WITH recent AS (
+    SELECT p.id, p.name, p.raw IS NOT NULL AS lands, s.head,
+           last.rows_total, last.bytes_total, (last.timings ->> 'lag')::double precision / 1000 AS lag,
+           w.*
+      FROM millrace.pipeline p
+      JOIN millrace.position s ON s.pipeline_id = p.id
+      LEFT JOIN millrace.chunk last ON last.pipeline_id = p.id AND last.chunk_no = s.head
+     CROSS JOIN LATERAL (
+           SELECT pg_catalog.sum(c.row_count) FILTER (WHERE c.sealed_at > pg_catalog.clock_timestamp() - interval '1 minute') / 60 AS rows_per_second,
+                  pg_catalog.sum(c.byte_count) FILTER (WHERE c.sealed_at > pg_catalog.clock_timestamp() - interval '1 minute') / 60 AS bytes_per_second
+             FROM millrace.chunk c
+            WHERE c.pipeline_id = p.id AND c.chunk_no > s.head - 2000
+           ) w
+), took AS (
+    SELECT h.pipeline_id, h.hop,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.5 * h.whole) AS p50,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.95 * h.whole) AS p95,
+           pg_catalog.min(h.ms) FILTER (WHERE h.until >= 0.99 * h.whole) AS p99
+      FROM (SELECT d.pipeline_id, d.hop, pg_catalog.round(pg_catalog.power(2::double precision, (d.bucket - 0.5) / 8)::numeric, 1) AS ms,
+                   pg_catalog.sum(pg_catalog.sum(d.count)) OVER (PARTITION BY d.pipeline_id, d.hop ORDER BY d.bucket) AS until,
+                   pg_catalog.sum(pg_catalog.sum(d.count)) OVER (PARTITION BY d.pipeline_id, d.hop) AS whole
+              FROM millrace._durations d WHERE d.hour > 0 GROUP BY d.pipeline_id, d.hop, d.bucket) h
+     GROUP BY h.pipeline_id, h.hop
+), line AS (
+    SELECT r.id, r.name AS pipeline, hop.name AS hop, r.head AS chunks, coalesce(r.rows_total, 0) AS rows, coalesce(r.bytes_total, 0) AS bytes,
+           pg_catalog.round(coalesce(r.rows_per_second, 0)) AS rows_per_second, pg_catalog.round(coalesce(r.bytes_per_second, 0)) AS bytes_per_second,
+           hop.lag AS lag_seconds
+      FROM recent r
+     CROSS JOIN LATERAL (VALUES ('read', NULL::double precision), ('land', NULL), ('load', NULL), ('chunk', NULL), ('end_to_end', r.lag)) AS hop (name, lag)
+     WHERE hop.name <> 'land' OR r.lands
+    UNION ALL
+    SELECT r.id, r.name, 'publish:' || l.layer, coalesce(done.chunk_no - l.from_chunk, 0),
+           CASE WHEN l.layer = 'semi_processed' THEN coalesce(last.rows_total - coalesce(first.rows_total, 0), 0) END, NULL, NULL, NULL,
+           coalesce(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - oldest.sealed_at)::double precision, 0)
+      FROM recent r
+      JOIN millrace.layer l ON l.pipeline_id = r.id
+      LEFT JOIN LATERAL (SELECT b.chunk_no FROM millrace.publication b
+                          WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'done' ORDER BY b.chunk_no DESC LIMIT 1) done ON true
+      LEFT JOIN LATERAL (SELECT c.sealed_at FROM millrace.publication b JOIN millrace.chunk c USING (pipeline_id, chunk_no)
+                          WHERE b.pipeline_id = r.id AND b.layer = l.layer AND b.state = 'pending' ORDER BY b.chunk_no LIMIT 1) oldest ON true
+      LEFT JOIN millrace.chunk last ON last.pipeline_id = r.id AND last.chunk_no = done.chunk_no
+      LEFT JOIN millrace.chunk first ON first.pipeline_id = r.id AND first.chunk_no = l.from_chunk
+    UNION ALL
+    SELECT r.id, r.name, 'consume:' || c.stream || '/' || c.consumer, c.acked_through, NULL, NULL, NULL, NULL, c.lag_seconds
+      FROM millrace.consumers c
+      JOIN millrace.consumer k ON k.stream = c.stream AND k.name = c.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL
+      JOIN recent r ON r.id = k.pipeline_id
+)
+SELECT l.pipeline, l.hop, l.chunks, l.rows, l.bytes, l.rows_per_second, l.bytes_per_second, l.lag_seconds, t.p50 AS p50_ms, t.p95 AS p95_ms, t.p99 AS p99_ms
+  FROM line l
+  LEFT JOIN took t ON t.pipeline_id = l.id AND t.hop = l.hop;
+
+COMMENT ON VIEW millrace.stats IS
+'How much and how fast, a row per pipeline and hop. chunks, rows, bytes: since the pipeline was created, also over restarts. rows_per_second, bytes_per_second: in the last minute.
+p50_ms, p95_ms, p99_ms: of this hour and the latest before in which there was something, by histogram: within 4.5 % of what the percentile (the nearest rank) is. millrace.durations has the histograms since the beginning.
+hop: read, land, load: what was spent on each; chunk: from the first look at the files to the seal; end_to_end: from the last change of the oldest file to the seal, lag_seconds = that of the latest chunk;
+publish:<layer>: from the seal to the commit in the lake, lag_seconds = age of the oldest chunk not published; consume:<stream>/<consumer>: from lease to ack, lag_seconds as in millrace.consumers.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace.duration', '');
+
+-- Pipelines that failed meanwhile, for want of what this has brought, try again at once.
+UPDATE millrace.position SET retry_at = NULL WHERE retry_at IS NOT NULL;
+
+SELECT millrace.wake_workers();
