@@ -186,7 +186,11 @@ fn io_code(kind: io::ErrorKind) -> Option<Code> {
 fn chain<'a>(error: Source<'a>) -> impl Iterator<Item = Source<'a>> {
     fn cause<'a>(error: &Source<'a>) -> Option<Source<'a>> {
         let error: Source<'a> = *error;
-        error.source()
+        // An error that was put into one of I/O is its cause; its own source would be the one behind that.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
     }
     std::iter::successors(Some(error), cause)
 }
@@ -201,8 +205,8 @@ fn chain_code(error: Source<'_>) -> Option<Code> {
         if let Some(store) = cause.downcast_ref::<object_store::Error>() {
             return Some(store_code(store));
         }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return io_code(io.kind());
+        if let Some(code) = cause.downcast_ref::<io::Error>().and_then(|io| io_code(io.kind())) {
+            return Some(code);
         }
     }
     // The Delta kernel keeps the words of an error and drops the cause.
@@ -239,6 +243,17 @@ mod tests {
             source: "Error performing list request: Server returned non-2xx status code: 403 Forbidden: ".into(),
         };
         assert_eq!(store_error(&listing, "read directory", "az://c/x").code, Code::Forbidden);
+
+        // As an upload reports what befell it, which is no damage to any file.
+        let full = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(io::ErrorKind::StorageFull)),
+        };
+        for (cause, code) in [(full, Code::Io), (reset, Code::Unavailable)] {
+            let upload = parquet::errors::ParquetError::External(Box::new(io::Error::other(cause)));
+            let error = delta_error(&DeltaTableError::Parquet { source: upload }, "write data files", "file:///x");
+            assert_eq!(error.code, code, "{error:?}");
+        }
 
         let wrapped = DeltaTableError::ObjectStore { source: denied };
         assert_eq!(delta_error(&wrapped, "open table", "file:///x").code, Code::Forbidden);

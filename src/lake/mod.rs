@@ -19,6 +19,7 @@ mod gcs;
 mod guarded;
 pub mod listing;
 mod local;
+mod measured;
 mod metadata;
 pub mod network;
 pub mod parquet_file;

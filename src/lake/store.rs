@@ -20,6 +20,7 @@ use object_store::{
 use super::allowed::{self, Place};
 use super::error::{place_error, store_error};
 use super::guarded::Guarded;
+use super::measured::Measured;
 use super::{azure, gcs, local, s3};
 use crate::model::location::Scheme;
 use crate::model::{Code, Location, Result};
@@ -47,7 +48,7 @@ impl Dir {
                 _ if gcs::serves(&location) => gcs::open(&location, credentials)?,
                 _ => azure::open(&location, credentials)?,
             };
-            let root = Guarded::store(root, Some(Place::of(&location, credentials)?));
+            let root = Guarded::store(Measured::store(root), Some(Place::of(&location, credentials)?));
             return Ok(Dir { prefix: parse_path(&path, &location)?, root, local: None, location });
         }
         let path = location.local_path()?;
