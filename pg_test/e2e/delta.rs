@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use crate::lake::{Lake, on_each_storage};
 use crate::python::python;
@@ -19,10 +19,9 @@ pub struct Writer {
 impl Writer {
     /// Runs one of the writing scripts on the table at a place.
     pub fn start(python: &str, script: &str, lake: &Lake, place: &str, arguments: &[&str]) -> Writer {
-        let script = format!("{}/pg_test/e2e/{script}", env!("CARGO_MANIFEST_DIR"));
         let (url, environment) = lake.for_python(place);
-        let mut command = Command::new(python);
-        command.args([&script, &url]).args(arguments).envs(environment);
+        let mut command = crate::python::script(python, script);
+        command.arg(&url).args(arguments).envs(environment);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Writer { child, input, output }

@@ -267,5 +267,3 @@ for line in sys.stdin:
         did = [step() for _ in range(int(line))]
     catch_up()
     print(json.dumps({"did": did, "version": table().version(), "layout": LAYOUT, "rows": BEFORE, "added": [ADDED[v] for v in sorted(ADDED)]}), flush=True)
-# The library's threads could abort the interpreter on the way out.
-os._exit(0)

@@ -1,7 +1,7 @@
 //! A producer that adds, drops, reorders, renames and retypes columns file by file, in every format: no value is lost without a word,
 //! whatever `on_new_column` says.
 
-use crate::python::python;
+use crate::python::{python, script};
 use crate::retail;
 use crate::server::{Preload, note};
 use crate::site::{Place, Site, at_once, land, url};
@@ -72,7 +72,6 @@ impl Case {
 }
 
 fn produce(python: &str, format: &str, place: &Place, step: i64) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/producer.py");
     // Tables are written where they are, files of other kinds are brought there whole.
     let aside = tempfile::tempdir().unwrap();
     let ((location, environment), made) = match (format, place.disk()) {
@@ -80,8 +79,8 @@ fn produce(python: &str, format: &str, place: &Place, step: i64) {
         ("delta", Some(disk)) => ((disk.display().to_string(), vec![]), None),
         _ => ((aside.path().display().to_string(), vec![]), Some(aside.path())),
     };
-    let mut command = Command::new(python);
-    let status = command.arg(script).arg(format).arg(location).arg(step.to_string()).envs(environment).status();
+    let status =
+        script(python, "producer.py").arg(format).arg(location).arg(step.to_string()).envs(environment).status();
     assert!(status.is_ok_and(|status| status.success()), "{format}, step {step}");
     if let Some(made) = made {
         place.take_over(made);

@@ -1,10 +1,10 @@
 //! Published layers as another Delta reader (the Python package) sees them: whole states, batches of chunks, partitions.
 
-use crate::python::python;
+use crate::python::{python, script};
 use crate::server::{Preload, signal, wait_until};
 use crate::site::{Place, Site, land, url};
 use crate::sql::Session;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 const KEYS: usize = 40;
@@ -17,15 +17,9 @@ fn ask(python: &str, question: &str, table: &Place, arguments: &[&str]) -> Vec<S
 }
 
 fn start(python: &str, question: &str, table: &Place, arguments: &[&str]) -> Child {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/layers.py");
     let (location, environment) = table.for_python();
-    let mut command = Command::new(python);
-    command
-        .args([script, question, &location])
-        .args(arguments)
-        .envs(environment)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = script(python, "layers.py");
+    command.args([question, &location]).args(arguments).envs(environment).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 

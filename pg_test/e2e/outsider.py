@@ -72,6 +72,3 @@ def files(location):
 
 if __name__ == "__main__":
     {"rows": rows, "groups": groups, "commits": commits, "files": files}[sys.argv[1]](sys.argv[2])
-    # The reader's own threads may outlive the interpreter and abort it; what was asked has been answered.
-    sys.stdout.flush()
-    os._exit(0)

@@ -1,18 +1,15 @@
 //! Somebody else's Delta reader (the Python package) finds in our layers what we say is in them.
 
 use crate::lake::Storage;
+use crate::python::{python, script};
+use crate::retail;
 use crate::server::{Preload, Server, note};
 use crate::sql::Session;
-use crate::{python::python, retail};
 use std::path::Path;
-use std::process::Command;
 
 fn ask(python: &str, question: &str, places: &retail::Places, table: &Path) -> Vec<String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/outsider.py");
-    let mut command = Command::new(python);
-    command
-        .args([script, question, &places.url(table)])
-        .envs(places.outsider_options().map(|o| ("STORAGE_OPTIONS", o)));
+    let mut command = script(python, "outsider.py");
+    command.args([question, &places.url(table)]).envs(places.outsider_options().map(|o| ("STORAGE_OPTIONS", o)));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{question} of {table:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()

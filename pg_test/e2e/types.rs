@@ -1,12 +1,11 @@
 //! The table of types in `docs/types.md` is what happens: from Parquet files to columns, and back to Delta tables.
 
-use crate::python::python;
+use crate::python::{python, script};
 use crate::retail;
 use crate::server::Preload;
 use crate::site::{Place, Site, land, url};
 use crate::sql::quote;
 use std::collections::BTreeMap;
-use std::process::Command;
 
 const DOCUMENT: &str = include_str!("../../docs/types.md");
 
@@ -26,8 +25,7 @@ fn write(python: &str, question: &str, place: &Place) -> Vec<String> {
 }
 
 fn ask_of(python: &str, question: &str, place: &str, environment: Vec<(&'static str, String)>) -> Vec<String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/pg_test/e2e/parquet_types.py");
-    let output = Command::new(python).args([script, question, place]).envs(environment).output().unwrap();
+    let output = script(python, "parquet_types.py").args([question, place]).envs(environment).output().unwrap();
     assert!(output.status.success(), "{question} of {place}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect()
 }
