@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export PGDATABASE=${MILL_DB:-millrace_consumers}
 "$here/database.sh" "$PGDATABASE"
-for script in create answer peers poison streams admin pool keyed split consume reject_rows rights; do
+for script in create answer turns peers poison streams admin pool keyed split consume reject_rows rights; do
     printf '%s: ' "$script"
     psql -qX -o /dev/null -v ON_ERROR_STOP=1 -f "$here/$script.sql"
     echo ok

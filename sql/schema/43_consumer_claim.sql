@@ -333,6 +333,12 @@ $$;
 COMMENT ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) IS 'Internal. Says which argument of next_chunk cannot be used.';
 REVOKE ALL ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) FROM PUBLIC;
 
+CREATE FUNCTION millrace._lease_next(stream text, consumer text, worker text, lease interval) RETURNS millrace.delivery
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lease_next_wrapper';
+COMMENT ON FUNCTION millrace._lease_next(text, text, text, interval) IS
+    'Internal. Leases the next chunk of an ordered consumer, if that was never handed out and all else is as usual; NULL if not, and then nothing is changed.';
+REVOKE ALL ON FUNCTION millrace._lease_next(text, text, text, interval) FROM PUBLIC;
+
 CREATE FUNCTION millrace.next_chunk(
     stream   text,
     consumer text,
@@ -347,47 +353,38 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    -- Each expression costs as much as a look into an index: what the usual way does not need is found out behind it.
-    session constant text := millrace._this_session();
+    session text;
     give_up timestamptz;
     me      text;
     c       millrace.consumer;
     claim   record;
     d       millrace.delivery;
-    mine    integer;
-    trusted boolean;
 BEGIN
     IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
         PERFORM millrace._refuse_next_chunk(worker, lease, wait);
     END IF;
 
-    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this statement. It locks the consumer if
-    -- there is something to lease; where it had to look at a newer row than its snapshot shows, that row is what has been compared. A lease
-    -- that somebody else has got since is a conflict: then, as whatever else is not usual, it is found out below.
-    INSERT INTO millrace.delivery AS n
-        (consumer_id, chunk_no, state, token, worker, session, epoch, attempt, replay_no, lease, leased_at, lease_until, generation, row_count, sealed_at)
-    SELECT k.id, h.chunk_no, 'leased', pg_catalog.gen_random_uuid(), coalesce(worker, session), session, k.epoch, 1, k.replay_no, coalesce(next_chunk.lease, k.lease),
-           pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp() + coalesce(next_chunk.lease, k.lease), h.generation, h.row_count, h.sealed_at
-    FROM millrace.consumer k
-    JOIN millrace.chunk h ON h.pipeline_id = k.pipeline_id AND h.chunk_no = k.acked_through + 1
-    WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.parent_id IS NULL
-      AND k.state = 'active' AND k.mode = 'ordered' AND k.layer <> 'rejects' AND k.redriven = 0 AND (k.until_chunk IS NULL OR h.chunk_no <= k.until_chunk)
-      AND h.row_count > 0 AND (k.backfills OR h.generation = 0)
-      -- OFFSET: a probe for each row, not a join, which a plan made while there were few deliveries would get wrong.
-      AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = h.chunk_no OFFSET 0)
-    FOR UPDATE OF k SKIP LOCKED
-    ON CONFLICT DO NOTHING
-    RETURNING n.consumer_id, n.chunk_no, n.token, n.epoch, n.attempt, false, n.row_count, n.sealed_at, n.lease_until, n.generation,
-              pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none'
-    INTO mine, chunk_no, token, epoch, attempt, redelivered, row_count, sealed_at, lease_until, generation, trusted;
-    IF FOUND THEN
-        IF NOT trusted THEN
-            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = mine;
+    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this call. It locks the consumer if
+    -- there is something to lease, and else is a read. Whatever is not usual is found out below.
+    d := millrace._lease_next(stream, consumer, worker, lease);
+    IF d.chunk_no IS NOT NULL THEN
+        IF NOT (pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none') THEN
+            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = d.consumer_id;
         END IF;
+        chunk_no := d.chunk_no;
+        token := d.token;
+        epoch := d.epoch;
+        attempt := 1;
+        redelivered := false;
+        row_count := d.row_count;
+        sealed_at := d.sealed_at;
+        lease_until := d.lease_until;
+        generation := d.generation;
         RETURN NEXT;
         RETURN;
     END IF;
 
+    session := millrace._this_session();
     give_up := pg_catalog.clock_timestamp() + wait;
     me := coalesce(worker, session);
     LOOP

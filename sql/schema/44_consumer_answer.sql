@@ -156,6 +156,12 @@ COMMENT ON FUNCTION millrace._closed(millrace.consumer, bigint, boolean) IS
     'Internal. Moves the cursor over a chunk whose delivery was just acked or skipped, and purges the oldest closed ones. was_open: it was leased, pending or waiting for its retry before.';
 REVOKE ALL ON FUNCTION millrace._closed(millrace.consumer, bigint, boolean) FROM PUBLIC;
 
+CREATE FUNCTION millrace._ack_leased(stream text, consumer text, chunk_no bigint, token uuid) RETURNS integer
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_leased_wrapper';
+COMMENT ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) IS
+    'Internal. Acks the chunk that is next for an ordered consumer, if the token, or without one the session, has it leased and all else is as usual: the pipeline''s id; NULL if not, and then nothing is changed.';
+REVOKE ALL ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) FROM PUBLIC;
+
 CREATE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -163,32 +169,15 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    mine        integer;
     pipeline_id integer;
-    trusted     boolean;
     c           millrace.consumer;
     d           millrace.delivery;
 BEGIN
-    -- Nearly every ack is of an ordered consumer's next chunk, and is these two statements. The first takes the lock that all
-    -- take, so that the second sees the delivery as it is.
-    UPDATE millrace.consumer k
-    SET acked_through = ack.chunk_no, closed_kept = k.closed_kept + 1, last_seen = pg_catalog.clock_timestamp()
-    WHERE k.stream = ack.stream AND k.name = ack.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL AND k.mode = 'ordered'
-      AND k.acked_through = ack.chunk_no - 1 AND k.closed_kept < 163
-    RETURNING k.id, k.pipeline_id, pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none'
-    INTO mine, pipeline_id, trusted;
-    IF FOUND THEN
-        IF NOT trusted THEN
-            PERFORM millrace._may_consume(pipeline_id, stream);
-        END IF;
-        UPDATE millrace.delivery u SET state = 'acked', closed_at = pg_catalog.clock_timestamp()
-        WHERE u.consumer_id = mine AND u.chunk_no = ack.chunk_no AND u.state = 'leased' AND u.rows_end IS NULL
-          AND (u.token = ack.token OR ack.token IS NULL AND u.session = millrace._this_session());
-        IF FOUND THEN
-            RETURN 'acked';
-        END IF;
-        -- A part of a chunk, or not the caller's: what moved goes back, and what is so is found out below.
-        UPDATE millrace.consumer k SET acked_through = ack.chunk_no - 1, closed_kept = k.closed_kept - 1 WHERE k.id = mine;
+    -- Nearly every ack is of an ordered consumer's next chunk, and is this call. Whatever is not usual is found out below.
+    pipeline_id := millrace._ack_leased(stream, consumer, chunk_no, token);
+    IF pipeline_id IS NOT NULL THEN
+        PERFORM millrace._may_consume(pipeline_id, stream);
+        RETURN 'acked';
     END IF;
 
     c := millrace._lock_to_answer(stream, consumer, chunk_no, token);

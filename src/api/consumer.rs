@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use pgrx::datum::Interval;
-use pgrx::pg_sys;
 use pgrx::prelude::*;
+use pgrx::{AnyElement, Uuid, pg_sys};
 
 use crate::api::{Answer, answer, interval_text};
+use crate::catalog::turn;
 use crate::model::{Code, Error};
 use crate::pg::error::required;
 use crate::pg::transaction::{self, Mode};
@@ -54,4 +55,32 @@ fn wait_for_chunk(
             waiters::sleep(left.min(LOOK_AGAIN));
         }
     })())
+}
+
+/// The usual way of next_chunk; NULL where it is not the usual one.
+#[pg_extern(sql = false)]
+fn lease_next(
+    stream: Option<&str>,
+    consumer: Option<&str>,
+    worker: Option<&str>,
+    lease: Option<Interval>,
+) -> Answer<Option<AnyElement>> {
+    let (Some(stream), Some(consumer)) = (stream, consumer) else {
+        return Ok(None);
+    };
+    answer(turn::lease_next(stream, consumer, worker, lease))
+}
+
+/// The usual way of ack; NULL where it is not the usual one.
+#[pg_extern(sql = false)]
+fn ack_leased(
+    stream: Option<&str>,
+    consumer: Option<&str>,
+    chunk_no: Option<i64>,
+    token: Option<Uuid>,
+) -> Answer<Option<i32>> {
+    let (Some(stream), Some(consumer), Some(chunk_no)) = (stream, consumer, chunk_no) else {
+        return Ok(None);
+    };
+    answer(turn::ack_leased(stream, consumer, chunk_no, token))
 }

@@ -35,3 +35,5 @@ pub mod servers;
 pub mod staging;
 #[cfg(feature = "postgres")]
 pub mod transform;
+#[cfg(feature = "postgres")]
+pub mod turn;

@@ -4,11 +4,13 @@
 
 pub mod analyze;
 pub mod bgworker;
+pub mod builtin;
 pub mod columns_parser;
 pub mod condition;
 pub mod copy;
 pub mod databases;
 mod datum;
+pub mod direct;
 pub mod disk;
 pub mod drop_database;
 pub mod error;

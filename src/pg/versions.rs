@@ -104,6 +104,57 @@ pub(super) unsafe fn insert_index_entries(
     }
 }
 
+/// SAFETY: both are open, and the snapshot is in use until the scan ends.
+pub(super) unsafe fn begin_index_scan(
+    table: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    keys: c_int,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::index_beginscan(table, index, snapshot, keys, 0);
+        #[cfg(feature = "pg18")]
+        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+    }
+}
+
+/// Puts the slot's row in the place of another, waiting for whoever has that locked. Gives what came of it, and whether the indexes must know.
+///
+/// SAFETY: the table is open, the place is of a row that the active snapshot sees, and the slot is of its row type.
+pub(super) unsafe fn update_row(
+    table: pg_sys::Relation,
+    place: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> (pg_sys::TM_Result::Type, bool) {
+    // SAFETY: as promised by the caller; the last three are written before they are read.
+    unsafe {
+        let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
+        let mut lock = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+        #[cfg(feature = "pg15")]
+        let mut indexes = false;
+        #[cfg(not(feature = "pg15"))]
+        let mut indexes = pg_sys::TU_UpdateIndexes::TU_None;
+        let result = pg_sys::table_tuple_update(
+            table,
+            place,
+            slot,
+            pg_sys::GetCurrentCommandId(true),
+            pg_sys::GetActiveSnapshot(),
+            std::ptr::null_mut(),
+            true,
+            &mut failure,
+            &mut lock,
+            &mut indexes,
+        );
+        #[cfg(feature = "pg15")]
+        return (result, indexes);
+        #[cfg(not(feature = "pg15"))]
+        return (result, indexes != pg_sys::TU_UpdateIndexes::TU_None);
+    }
+}
+
 /// The attributes of a table.
 ///
 /// SAFETY: the descriptor outlives what is given.
