@@ -3,7 +3,7 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test chaos lint install cluster stop psql bench docs package dashboard test-pg17 test-newcomer
+.PHONY: help demo test chaos lint install cluster stop psql bench bench-peers docs package dashboard test-pg17 test-newcomer
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make dashboard the demo with a page of live charts on http://127.0.0.1:8642/'
@@ -19,6 +19,7 @@ help:
 	@echo 'make package   a Debian package of what is installed'
 	@echo 'make docs      renew what is generated in docs/, check the links, make the book'
 	@echo 'make bench     loads, latency and idle cost, each beside a baseline'
+	@echo 'make bench-peers the same beside Spark and deltalake with ADBC (needs Java)'
 
 demo: install
 	@scripts/demo.sh
@@ -57,6 +58,9 @@ psql: install
 
 bench: install
 	@scripts/bench.sh
+
+bench-peers: install
+	@scripts/bench_peers.sh
 
 docs: install
 	@scripts/docs.sh

@@ -17,14 +17,22 @@ BEGIN
 END
 $$;
 
--- Only locks of the consumers' own are of interest, not the loader's.
+-- Only locks of the consumers' own are of interest, not the loader's. A wait is timed from the look that first finds it: what pg_locks says
+-- it began at may be left of an earlier wait, for ProcWakeup (proc.c, 14 to 17) clears that of the process that wakes, not of the one woken.
 CREATE PROCEDURE mill_test.watch() LANGUAGE plpgsql AS $$
+DECLARE
+    waits jsonb := '{}';
+    look  double precision;
 BEGIN
     WHILE NOT (SELECT over FROM mill_test.seen) LOOP
+        look := EXTRACT(epoch FROM clock_timestamp());
+        waits := (SELECT coalesce(jsonb_object_agg(w.what, coalesce(waits -> w.what, to_jsonb(look))), '{}')
+                  FROM (SELECT DISTINCT concat_ws(' ', l.pid, l.locktype, l.relation, l.page, l.tuple, l.transactionid, l.classid, l.objid) AS what
+                        FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                        WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple', 'advisory') AND a.application_name = 'mill_worker' AND a.datname = current_database()) w);
         UPDATE mill_test.seen SET
             most_leased = greatest(most_leased, (SELECT count(*) FROM millrace.delivery WHERE state = 'leased')),
-            longest_wait = greatest(longest_wait, (SELECT max(clock_timestamp() - l.waitstart) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-                                                   WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple', 'advisory') AND a.application_name = 'mill_worker' AND a.datname = current_database()));
+            longest_wait = greatest(longest_wait, (SELECT max(look - began.value::double precision) FROM jsonb_each_text(waits) began) * interval '1 second');
         COMMIT;
         PERFORM pg_sleep(0.02);
     END LOOP;
