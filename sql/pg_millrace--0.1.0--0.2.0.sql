@@ -32,6 +32,162 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION millrace._lease_next(stream text, consumer text, worker text, lease interval) RETURNS millrace.delivery
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lease_next_wrapper';
+
+COMMENT ON FUNCTION millrace._lease_next(text, text, text, interval) IS
+    'Internal. Leases the next chunk of an ordered consumer, if that was never handed out and all else is as usual; NULL if not, and then nothing is changed.';
+
+REVOKE ALL ON FUNCTION millrace._lease_next(text, text, text, interval) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.next_chunk(
+    stream   text,
+    consumer text,
+    worker   text     DEFAULT NULL,
+    lease    interval DEFAULT NULL,
+    wait     interval DEFAULT NULL
+) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
+               slot integer, first_row_no bigint, last_row_no bigint, generation integer)
+LANGUAGE plpgsql SECURITY DEFINER ROWS 1
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    session text;
+    give_up timestamptz;
+    me      text;
+    c       millrace.consumer;
+    claim   record;
+    d       millrace.delivery;
+BEGIN
+    IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
+        PERFORM millrace._refuse_next_chunk(worker, lease, wait);
+    END IF;
+
+    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this call. It locks the consumer if
+    -- there is something to lease, and else is a read. Whatever is not usual is found out below.
+    d := millrace._lease_next(stream, consumer, worker, lease);
+    IF d.chunk_no IS NOT NULL THEN
+        IF NOT (pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none') THEN
+            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = d.consumer_id;
+        END IF;
+        chunk_no := d.chunk_no;
+        token := d.token;
+        epoch := d.epoch;
+        attempt := 1;
+        redelivered := false;
+        row_count := d.row_count;
+        sealed_at := d.sealed_at;
+        lease_until := d.lease_until;
+        generation := d.generation;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    session := millrace._this_session();
+    give_up := pg_catalog.clock_timestamp() + wait;
+    me := coalesce(worker, session);
+    LOOP
+        SELECT k.* INTO c FROM millrace.consumer k
+        WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
+        IF NOT FOUND THEN
+            PERFORM millrace._no_such_consumer(stream, consumer);
+        END IF;
+        PERFORM millrace._may_consume(c.pipeline_id, c.stream);
+        IF c.state = 'halted' THEN
+            PERFORM millrace._refuse_halted(c);
+        ELSIF c.state = 'expired' THEN
+            RAISE EXCEPTION USING ERRCODE = 'MR003',
+                MESSAGE = pg_catalog.format('consumer "%s" of stream "%s" has expired', consumer, stream),
+                DETAIL = coalesce(c.state_reason, 'Chunks that it has not acked are gone.'),
+                HINT = 'millrace.seek(stream, consumer, ''earliest'') goes on with what is left; millrace.drop_consumer gives it up.';
+        ELSIF c.state = 'active' THEN
+            IF c.mode = 'ordered' THEN
+                claim := millrace._claim(c, me, session, coalesce(lease, c.lease));
+            ELSIF c.mode = 'pool' THEN
+                claim := millrace._pool_claim(c, me, session, coalesce(lease, c.lease));
+            ELSE
+                claim := millrace._keyed_claim(c, me, session, coalesce(lease, c.lease));
+            END IF;
+            d := claim.d;
+            IF d.chunk_no IS NOT NULL THEN
+                chunk_no := d.chunk_no;
+                token := d.token;
+                epoch := d.epoch;
+                attempt := d.attempt;
+                redelivered := d.handed_out > 1;
+                row_count := claim.row_count;
+                sealed_at := claim.sealed_at;
+                lease_until := d.lease_until;
+                slot := CASE c.mode WHEN 'keyed' THEN d.slot END;
+                first_row_no := d.row_from;
+                last_row_no := d.row_to;
+                generation := d.generation;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+            -- An error now would undo the halt that this very call has found. The next call raises.
+            EXIT WHEN claim.halted;
+            IF c.auto_drop AND millrace._drop_when_done(c) THEN
+                RETURN;
+            END IF;
+        END IF;
+        EXIT WHEN give_up IS NULL OR pg_catalog.clock_timestamp() >= give_up;
+        -- Where all is done, the commit of a chunk wakes us. What else may come, others' acks and retries, is asked for often.
+        PERFORM millrace._nap(CASE WHEN c.acked_through >= (SELECT p.head FROM millrace.position p WHERE p.pipeline_id = c.pipeline_id) THEN 250 ELSE 20 END);
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION millrace._ack_leased(stream text, consumer text, chunk_no bigint, token uuid) RETURNS integer
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_leased_wrapper';
+
+COMMENT ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) IS
+    'Internal. Acks the chunk that is next for an ordered consumer, if the token, or without one the session, has it leased and all else is as usual: the pipeline''s id; NULL if not, and then nothing is changed.';
+
+REVOKE ALL ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    pipeline_id integer;
+    c           millrace.consumer;
+    d           millrace.delivery;
+BEGIN
+    -- Nearly every ack is of an ordered consumer's next chunk, and is this call. Whatever is not usual is found out below.
+    pipeline_id := millrace._ack_leased(stream, consumer, chunk_no, token);
+    IF pipeline_id IS NOT NULL THEN
+        PERFORM millrace._may_consume(pipeline_id, stream);
+        RETURN 'acked';
+    END IF;
+
+    c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
+    d := millrace._leased(c, chunk_no, token);
+    IF d.state = 'acked' THEN
+        RETURN 'already_acked';
+    END IF;
+    IF d.row_to < d.rows_end THEN
+        d.state := 'acked';
+        PERFORM millrace._next_part(d);
+        PERFORM millrace._answered(c, true);
+        RETURN 'acked';
+    END IF;
+    UPDATE millrace.delivery u SET state = 'acked', closed_at = pg_catalog.clock_timestamp()
+    WHERE u.consumer_id = c.id AND u.chunk_no = d.chunk_no;
+    IF c.mode = 'pool' THEN
+        PERFORM millrace._pool_settle(c.id);
+    ELSE
+        PERFORM millrace._closed(c, d.chunk_no, true);
+    END IF;
+    RETURN 'acked';
+END
+$$;
+
 COMMENT ON VIEW millrace.aggregates IS
 'A row per aggregate: its query and where its result is read. as_of: the chunk that the view shows the state after. told_from: the chunk from which on its stream
 (<view>_changes) has every change, beginning with an image of every group; NULL while nobody consumes or publishes it. filled_through: the chunk up to which
