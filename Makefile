@@ -3,7 +3,7 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test chaos lint install cluster stop psql bench bench-peers docs package dashboard test-pg17 test-newcomer
+.PHONY: help demo test chaos fuzz lint install cluster stop psql bench bench-peers docs package dashboard test-pg17 test-newcomer
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make dashboard the demo with a page of live charts on http://127.0.0.1:8642/'
@@ -11,6 +11,7 @@ help:
 	@echo 'make chaos     kills, faults of the network, full disks and more for CHAOS_SECONDS=600, and nothing may be lost'
 	@echo 'make test-pg17 the end-to-end tests on Postgres 17, in a Debian trixie of its own (needs root)'
 	@echo 'make test-newcomer what README and the quickstart tell somebody new, done on a clean Debian 12 (needs root)'
+	@echo 'make fuzz      hostile bytes for all that reads foreign ones (FUZZ_SECONDS=60 a target)'
 	@echo 'make install   build and install the extension into the Postgres of PG_CONFIG'
 	@echo 'make cluster   start or find the private server; its URI is the last line'
 	@echo 'make stop      stop the private server'
@@ -67,3 +68,7 @@ docs: install
 
 package: install
 	@scripts/package.sh
+
+fuzz:
+	@scripts/setup.sh build
+	@scripts/fuzz.sh

@@ -7,6 +7,8 @@
 
 pub mod convert;
 pub mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod lake;
 pub mod model;
 

@@ -50,6 +50,7 @@ mod look;
 mod matrix;
 mod memory;
 mod model;
+mod moving;
 mod on_azurite;
 mod outsider;
 #[allow(dead_code)]

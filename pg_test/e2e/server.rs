@@ -45,16 +45,74 @@ impl Server {
     }
 
     pub fn start_as(preload: Preload, setup: Setup) -> Server {
-        let dir = new_dir(setup.megabytes);
-        let data = dir.join("data");
-        make_server_dir(&dir.join("socket"), 0o755);
-        let mut conf = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
-        conf.push_str(&settings(&dir, preload));
-        conf.push_str(&setup.settings);
-        std::fs::write(data.join("postgresql.conf"), conf).unwrap();
-        let server = Server { dir, postmaster: Mutex::new(None), setup };
+        let server = Server::around(new_dir(setup.megabytes), preload, setup);
         server.start();
         server
+    }
+
+    /// A server that shares nothing with others, not even what a copied cluster has in common with its template.
+    pub fn start_apart(preload: Preload) -> Server {
+        let dir = new_dir(Setup::default().megabytes);
+        std::fs::remove_dir_all(dir.join("data")).unwrap();
+        init_cluster(&dir.join("data"));
+        let server = Server::around(dir, preload, Setup::default());
+        server.start();
+        server
+    }
+
+    /// A base backup of this server as a server of its own, not running yet; `more`: lines for its postgresql.conf.
+    pub fn base_backup(&self, preload: Preload, more: &str) -> Server {
+        let dir = new_dir(Setup::default().megabytes);
+        std::fs::remove_dir_all(dir.join("data")).unwrap();
+        run(as_server_user(&mut Command::new(bindir().join("pg_basebackup")))
+            .args(["-c", "fast", "-U", "postgres", "-p", &PORT.to_string(), "-h"])
+            .arg(self.dir.join("socket"))
+            .arg("-D")
+            .arg(dir.join("data")));
+        let server = Server::around(dir, preload, Setup::default());
+        server.configure(more);
+        server
+    }
+
+    fn around(dir: PathBuf, preload: Preload, setup: Setup) -> Server {
+        make_server_dir(&dir.join("socket"), 0o755);
+        let server = Server { dir, postmaster: Mutex::new(None), setup };
+        server.configure(&(settings(&server.dir, preload) + &server.setup.settings));
+        server
+    }
+
+    /// Adds lines to postgresql.conf: what is said last counts.
+    pub fn configure(&self, lines: &str) {
+        let path = self.data().join("postgresql.conf");
+        let conf = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, conf + lines).unwrap();
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// An empty file in the data directory, such as those that ask for recovery.
+    pub fn touch(&self, name: &str) {
+        let path = self.data().join(name);
+        std::fs::write(&path, "").unwrap();
+        if let Some((uid, gid)) = server_user() {
+            chown(path, Some(uid), Some(gid)).unwrap();
+        }
+    }
+
+    /// Runs a script of pg_dump.
+    pub fn restore(&self, database: &str, script: &str) {
+        let mut psql = Command::new(bindir().join("psql"))
+            .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", &self.conninfo(database)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        psql.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = psql.wait_with_output().unwrap();
+        assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The server that tests share which only need a database. It stops when the last of them lets go.
@@ -339,17 +397,7 @@ fn new_dir(megabytes: Option<u32>) -> PathBuf {
     if !template.exists() {
         std::fs::create_dir_all(base_dir()).unwrap();
         std::fs::set_permissions(base_dir(), PermissionsExt::from_mode(0o755)).unwrap();
-        make_server_dir(&template, 0o700);
-        run(as_server_user(Command::new(bindir().join("initdb")).arg("-D").arg(&template)).args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        ]));
+        init_cluster(&template);
     }
     dirs.in_use += 1;
     dirs.made += 1;
@@ -361,6 +409,20 @@ fn new_dir(megabytes: Option<u32>) -> PathBuf {
     make_server_dir(&dir, 0o755);
     run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(dir.join("data")));
     dir
+}
+
+fn init_cluster(data: &Path) {
+    make_server_dir(data, 0o700);
+    run(as_server_user(Command::new(bindir().join("initdb")).arg("-D").arg(data)).args([
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+    ]));
 }
 
 /// The last one out takes the template along.

@@ -28,6 +28,16 @@ CREATE TABLE millrace.pipeline (
     transform      jsonb                         -- model::transform::Transform: the SELECT with its names qualified, and the columns that it makes
 );
 
+-- From which server and database each pipeline works: a copy is told by it from its original.
+CREATE TABLE millrace.home (
+    pipeline_id    integer PRIMARY KEY REFERENCES millrace.pipeline ON DELETE CASCADE,
+    system_identifier text NOT NULL,
+    database       bigint NOT NULL,              -- its number, which a change of name leaves as it is
+    timeline       bigint NOT NULL,
+    mark           text NOT NULL,                -- what the data directory says of itself in a file that base backups leave out
+    since          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
 -- One row a pipeline; locked FOR UPDATE by whoever seals a chunk, to commit. Kept narrow and HOT.
 CREATE TABLE millrace.position (
     pipeline_id    integer PRIMARY KEY REFERENCES millrace.pipeline ON DELETE CASCADE,

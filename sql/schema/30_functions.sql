@@ -38,6 +38,12 @@ CREATE FUNCTION millrace.resume(pipeline text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_wrapper';
 COMMENT ON FUNCTION millrace.resume(text) IS 'Lets a paused or stopped pipeline go on, at once: waits after failures are forgotten. pipeline: its name.';
 
+CREATE FUNCTION millrace.take_over(pipeline text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'take_over_wrapper';
+COMMENT ON FUNCTION millrace.take_over(text) IS
+'Says that this database, and no longer the one it was copied or restored from, writes into the pipeline''s lake, and lets the pipeline go on. For one that
+stopped because this database is a copy, or because the lake has moved on. The original must be gone, or its pipeline dropped. pipeline: its name; for its owner.';
+
 CREATE FUNCTION millrace.drop_pipeline(pipeline text, drop_tables boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_pipeline_wrapper';
 COMMENT ON FUNCTION millrace.drop_pipeline(text, boolean) IS

@@ -1,6 +1,7 @@
 -- What pg_dump takes along: everything that says what is defined and how far it has got. Sequences need their own call.
 SELECT pg_catalog.pg_extension_config_dump('millrace.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.pipeline_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace.home', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.position', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.chunk', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace.file', '');

@@ -11,7 +11,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::error::required;
 use crate::pg::transaction::{self, Mode};
 use crate::pg::{procedure, shmem, user};
-use crate::pipeline::{backfill, define, delta, files, run as running, scope};
+use crate::pipeline::{backfill, define, delta, files, home, run as running, scope};
 use crate::worker;
 
 const ADMIN: &std::ffi::CStr = c"millrace_admin";
@@ -88,6 +88,11 @@ fn pause(pipeline: Option<&str>) -> Answer<()> {
 #[pg_extern(sql = false)]
 fn resume(pipeline: Option<&str>) -> Answer<()> {
     change(pipeline, define::resume)
+}
+
+#[pg_extern(sql = false)]
+fn take_over(pipeline: Option<&str>) -> Answer<()> {
+    change(pipeline, home::take_over)
 }
 
 #[pg_extern(sql = false)]

@@ -22,6 +22,8 @@ pub mod files;
 #[cfg(feature = "postgres")]
 pub mod held_back;
 #[cfg(feature = "postgres")]
+pub mod homes;
+#[cfg(feature = "postgres")]
 pub mod keyed;
 #[cfg(feature = "postgres")]
 pub mod layers;

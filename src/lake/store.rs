@@ -87,7 +87,7 @@ impl Dir {
     }
 
     /// A directory in any store, for tests of the code that is shared by all of them.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn in_store(location: &str, root: Arc<dyn ObjectStore>, prefix: &str) -> Dir {
         Dir { location: Location::parse(location).unwrap(), root, prefix: Path::from(prefix), local: None }
     }

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod drop_database;
 pub mod error;
 pub mod gucs;
+pub mod home;
 pub mod input;
 mod insert;
 pub mod interrupts;

@@ -25,7 +25,7 @@ use crate::pg::{columns_parser, input, runtime, settings, spi, user};
 use crate::pipeline::columns::RESCUED;
 use crate::pipeline::source::Source;
 use crate::pipeline::{
-    access, aggregates, dedup, delta, detect, infer, keyed, land, places, publish, scope, transform,
+    access, aggregates, dedup, delta, detect, home, infer, keyed, land, places, publish, scope, transform,
 };
 
 /// What create_pipeline is given.
@@ -138,6 +138,7 @@ pub fn create(wanted: Wanted<'_>) -> Result<i32> {
             settings: serde_json::to_value(&settings).map_err(|e| Error::new(Code::Internal, e.to_string()))?,
             app_id: &app_id,
         })?;
+        home::note(id)?;
         if let Some(start) = &start {
             pipelines::set_source(id, start)?;
         }

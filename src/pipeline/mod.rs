@@ -18,6 +18,7 @@ pub mod expect;
 pub mod files;
 pub mod filling;
 pub mod gather;
+pub mod home;
 pub mod identity;
 pub mod infer;
 pub mod judge;

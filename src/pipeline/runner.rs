@@ -29,7 +29,7 @@ use crate::pipeline::open::Files;
 use crate::pipeline::publish::{Moment, Publisher};
 use crate::pipeline::read::{self, Plan, Planned, Read};
 use crate::pipeline::source::Source;
-use crate::pipeline::{access, delta, evolve, files, filling, identity, retain, scope, throttle, transform};
+use crate::pipeline::{access, delta, evolve, files, filling, home, identity, retain, scope, throttle, transform};
 
 mod back;
 mod backfill;
@@ -64,6 +64,8 @@ pub struct Runner {
     discovery: Discovery,
     cleaner: Cleaner,
     publisher: Publisher,
+    /// The pipeline works from here: nothing changes that while a process lives.
+    at_home: bool,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
     /// Lost races in a row.
@@ -105,6 +107,7 @@ impl Runner {
             discovery: Discovery::default(),
             cleaner: Cleaner::default(),
             publisher: Publisher::default(),
+            at_home: false,
             failed: vec![],
             conflicts: 0,
             ahead: None,
@@ -154,6 +157,15 @@ impl Runner {
             self.leave(pipeline)?;
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
+        }
+        if !self.at_home {
+            if let Err(e) = home::check(self.mode, pipeline) {
+                if e.code == Code::Stopped {
+                    self.stop(pipeline, position, &e)?;
+                }
+                return Err(e);
+            }
+            self.at_home = true;
         }
         if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
             self.filling = filling::is_due(self.mode, pipeline)?;

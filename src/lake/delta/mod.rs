@@ -86,6 +86,27 @@ pub struct Table {
     idle: u32,
 }
 
+/// Understands an entry of a log as far as a follower does, or refuses it.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn read_entry(dir: &Dir, bytes: &[u8]) {
+    let Ok(entry) = parse_entry(bytes, "") else { return };
+    let removes = entry.removes.iter().map(|remove| &remove.path);
+    for path in entry.adds.iter().map(|add| &add.path).chain(removes).chain(entry.feed.iter().map(|cdc| &cdc.path)) {
+        if let Ok(found) = paths::within(dir, path, "a file") {
+            let _ = paths::place_of(dir, &found);
+        }
+    }
+    let _ = entry.adds.iter().map(self::log::row_count).max();
+    let _ = entry.id();
+    if let (Some(protocol), Some(metadata)) = (&entry.protocol, &entry.metadata)
+        && let Ok(mode) = features::check_read(protocol, metadata, "")
+    {
+        let _ = features::check_write(protocol, metadata, "");
+        let _ = Columns::from_delta(&metadata.schema_string, &metadata.partition_columns, mode)
+            .and_then(|columns| columns.to_delta());
+    }
+}
+
 impl Table {
     /// The table at a location; None where there is nothing.
     pub async fn open(location: &Location, credentials: &Credentials) -> Result<Option<Table>> {

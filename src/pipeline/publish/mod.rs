@@ -21,7 +21,7 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::runtime;
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::upkeep::{self, Upkeep};
-use crate::pipeline::{access, aggregates as merging, scope};
+use crate::pipeline::{access, aggregates as merging, home, scope};
 
 pub use layer::{aggregate_columns, prepare, semi_processed_columns};
 use writing::{Writing, Written};
@@ -55,6 +55,7 @@ pub struct Publisher {
     next_due: Option<Instant>,
     /// The one layer that is meant.
     only: Option<String>,
+    at_home: bool,
     /// Of these tables, and of the raw layer's.
     pub upkeep: Upkeep,
 }
@@ -62,6 +63,14 @@ pub struct Publisher {
 impl Publisher {
     /// Publishes what is due. True if a publication ended. A layer that fails is noted with its error and tried again later.
     pub fn publish(&mut self, mode: Mode, pipeline: &Pipeline, moment: Moment) -> Result<bool> {
+        if !self.at_home {
+            match home::check(mode, pipeline) {
+                // It says so where it is run; here it only means that nothing is written.
+                Err(e) if e.code == Code::Stopped => return Ok(false),
+                other => other?,
+            }
+            self.at_home = true;
+        }
         let worked = self.publish_due(mode, pipeline, moment)?;
         // A worker comes by again; a call of run() may be the last for long.
         let wait = mode == Mode::Procedure && moment == Moment::Idle;
