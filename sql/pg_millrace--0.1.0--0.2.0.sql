@@ -5,6 +5,15 @@
 -- Late aggregates of keyed pipelines are filled in steps.
 ALTER TABLE millrace.aggregate ADD COLUMN filled_part jsonb;
 
+CREATE TABLE millrace.home (
+    pipeline_id    integer PRIMARY KEY REFERENCES millrace.pipeline ON DELETE CASCADE,
+    system_identifier text NOT NULL,
+    database       bigint NOT NULL,              -- its number, which a change of name leaves as it is
+    timeline       bigint NOT NULL,
+    mark           text NOT NULL,                -- what the data directory says of itself in a file that base backups leave out
+    since          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
 CREATE TABLE millrace.duration (
     pipeline_id    integer NOT NULL REFERENCES millrace.pipeline ON DELETE CASCADE,
     hop            text NOT NULL,                -- chunk, end_to_end, read, land, load; publish:<layer>; consume:<id of the consumer>
@@ -14,6 +23,13 @@ CREATE TABLE millrace.duration (
     total_ms       double precision NOT NULL,
     PRIMARY KEY (pipeline_id, hop, hour, bucket)
 ) WITH (fillfactor = 50);
+
+CREATE OR REPLACE FUNCTION millrace.take_over(pipeline text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'take_over_wrapper';
+
+COMMENT ON FUNCTION millrace.take_over(text) IS
+'Says that this database, and no longer the one it was copied or restored from, writes into the pipeline''s lake, and lets the pipeline go on. For one that
+stopped because this database is a copy, or because the lake has moved on. The original must be gone, or its pipeline dropped. pipeline: its name; for its owner.';
 
 CREATE OR REPLACE FUNCTION millrace._drop(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql
@@ -369,6 +385,8 @@ COMMENT ON VIEW millrace.stats IS
 p50_ms, p95_ms, p99_ms: of this hour and the latest before in which there was something, by histogram: within 4.5 % of what the percentile (the nearest rank) is. millrace.durations has the histograms since the beginning.
 hop: read, land, load: what was spent on each; chunk: from the first look at the files to the seal; end_to_end: from the last change of the oldest file to the seal, lag_seconds = that of the latest chunk;
 publish:<layer>: from the seal to the commit in the lake, lag_seconds = age of the oldest chunk not published; consume:<stream>/<consumer>: from lease to ack, lag_seconds as in millrace.consumers.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace.home', '');
 
 SELECT pg_catalog.pg_extension_config_dump('millrace.duration', '');
 
