@@ -48,8 +48,16 @@ wrong += [f"{name} is gone: DROP it in sql/update/{release}.sql" for name in mad
 
 print(f"-- Updates pg_millrace {release}. Made by scripts/update_sql.py from sql/update/{release}.sql and the sources: change those, never this file.\n")
 print(by_hand.strip() + "\n")
+added = []  # functions that are new, with their arguments
 for statement in statements(after):
     name = subject(statement)
+    function = re.match(r"COMMENT ON FUNCTION (millrace\.\w+\([^)]*\))", statement)
+    if function and name not in made_before:
+        added.append(function[1])
+    # What is said of all functions holds for those that were made before it in the sources.
+    if "ON ALL FUNCTIONS IN SCHEMA millrace" in statement and added:
+        print(statement.replace("ALL FUNCTIONS IN SCHEMA millrace", "FUNCTION " + ", ".join(added)) + "\n")
+        continue
     mentions = set(re.findall(r"millrace\.\w+", statement))
     is_again = name in dropped or re.match("GRANT|REVOKE", statement) and mentions & dropped
     if re.sub(r"\s+", " ", statement) in old and not is_again:

@@ -31,6 +31,10 @@ COMMENT ON FUNCTION millrace.take_over(text) IS
 'Says that this database, and no longer the one it was copied or restored from, writes into the pipeline''s lake, and lets the pipeline go on. For one that
 stopped because this database is a copy, or because the lake has moved on. The original must be gone, or its pipeline dropped. pipeline: its name; for its owner.';
 
+REVOKE ALL ON FUNCTION millrace.take_over(text) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION millrace.take_over(text) TO millrace_admin;
+
 CREATE OR REPLACE FUNCTION millrace._drop(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql
 AS $$
