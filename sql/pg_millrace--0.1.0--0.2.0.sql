@@ -331,6 +331,55 @@ REVOKE ALL ON millrace.durations FROM PUBLIC;
 
 GRANT SELECT ON millrace.durations TO millrace_admin, millrace_consumer, millrace_monitor;
 
+CREATE OR REPLACE FUNCTION millrace._waits_for(pid integer) RETURNS text
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'waits_for_wrapper';
+
+COMMENT ON FUNCTION millrace._waits_for(integer) IS
+'Internal. What a process that runs a pipeline of this database waits for now. NULL: it works, or is no such process.';
+
+REVOKE ALL ON FUNCTION millrace._waits_for(integer) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION millrace._waits_for(integer) TO millrace_admin, millrace_consumer, millrace_monitor;
+
+CREATE OR REPLACE VIEW millrace.progress AS
+SELECT p.name AS pipeline,
+       w.pid,
+       CASE WHEN p.state <> 'active' THEN p.state
+            WHEN w.phase = 'waiting' AND s.retry_at > pg_catalog.clock_timestamp() THEN 'backing off'
+            WHEN coalesce(w.phase, 'waiting') = 'waiting' AND s.throttled_by IS NOT NULL THEN 'held back'
+            ELSE coalesce(w.phase, CASE WHEN p.every IS NULL THEN 'by run only' ELSE 'not running' END) END AS phase,
+       w.phase_since,
+       w.files_done,
+       w.files,
+       w.bytes_done,
+       w.bytes,
+       least(100.0, pg_catalog.round(100.0 * w.bytes_done / nullif(w.bytes, 0), 1)) AS percent,
+       w.rows_done,
+       w.backlog_files,
+       w.backlog_bytes,
+       speed.rows AS rows_per_second,
+       speed.bytes AS bytes_per_second,
+       CASE WHEN w.backlog_bytes > 0 THEN
+            greatest(w.backlog_bytes - w.bytes_done, 0) / nullif(speed.bytes, 0) * interval '1 second' END AS eta,
+       s.retry_at,
+       CASE WHEN w.phase = 'waiting' AND s.retry_at > pg_catalog.clock_timestamp() THEN 'next attempt'
+            WHEN w.phase = 'waiting' AND s.throttled_by IS NOT NULL THEN s.throttled_by
+            ELSE millrace._waits_for(w.pid) END AS waits_for
+  FROM millrace.pipeline p
+  JOIN millrace.position s ON s.pipeline_id = p.id
+  LEFT JOIN millrace.current_work() w ON w.pipeline_id = p.id
+ CROSS JOIN LATERAL (
+       SELECT pg_catalog.round(w.busy_rows / seconds) AS rows, pg_catalog.round(w.busy_bytes / seconds) AS bytes
+         FROM (SELECT nullif(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - w.busy_since), 0) AS seconds) t
+       ) speed;
+
+COMMENT ON VIEW millrace.progress IS
+'What each pipeline does now, as pg_stat_progress_copy shows COPY: a row per pipeline, or per process where several work at one.
+phase: waiting (for the next tick), listing, reading, landing (into the raw layer), loading, publishing; backing off (until retry_at, after a failure); held back (throttled_by of millrace.pipelines says by what); paused, stopped; not running (no worker has it); by run only.
+files, bytes, rows: of the chunk in work, so far and in all; backlog: everything at the source that is not loaded yet, that chunk included, as last listed. rows_per_second, bytes_per_second: since the pipeline last had nothing to do; eta: until the backlog is done at that rate.
+waits_for: lake (storage, or the threads that decode what came from it), next tick, next attempt (at retry_at), what holds it back (as throttled_by), or what the server calls it, such as ''Lock: relation'' or ''IO: WALSync''; NULL: it works, or no process has it.
+From shared memory: without shared_preload_libraries no process is seen.';
+
 CREATE OR REPLACE VIEW millrace.stats AS
 WITH recent AS (
     SELECT p.id, p.name, p.raw IS NOT NULL AS lands, s.head,

@@ -1,9 +1,12 @@
 //! The two ways into a staging table, straight and by COPY: the same rows, byte for byte, and the same rejects.
 
 use crate::retail;
-use crate::server::Preload;
+use crate::server::{Preload, wait_until};
 use crate::site::{Site, land, url};
 use crate::sql::{Session, quote};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A column's name and type, and values for it: some that are stored in other ways than the rest, some that fit nowhere.
 const COLUMNS: &[(&str, &str, &[&str])] = &[
@@ -178,6 +181,65 @@ fn constraints_indexes_and_expectations_hold_for_rows_that_go_straight_in() {
     let straight = results.pop().unwrap();
     assert!(straight[0].len() > 2_000 && straight[1].len() > 400, "{} and {}", straight[0].len(), straight[1].len());
     assert_eq!(straight, copied);
+}
+
+/// What autovacuum and monitors go by.
+const COUNTERS: &str =
+    "n_tup_ins, n_tup_upd, n_tup_del, n_live_tup, n_dead_tup, n_mod_since_analyze, n_ins_since_vacuum";
+
+#[test]
+fn the_servers_counters_of_a_staging_table_are_those_after_copy() {
+    let server = Site::of(module_path!(), Preload::Yes);
+    let mut session = server.create_database("direct_counters");
+    let landing = server.create_dir("direct_counters_landing");
+    let records: String = (0..3_000).map(|i| format!("{i},{}\n", i % 7)).collect();
+    land(&landing, "a.csv", format!("id,amount\n{records}x,1\n").as_bytes());
+    land(&landing, "b.csv", b"id,amount\n1,2\n3,4\n");
+    // Nobody vacuums or analyzes them meanwhile.
+    let plain = "(_chunk_no bigint, _row_no bigint, id int, amount int) WITH (autovacuum_enabled = off)";
+    session.execute(&format!(
+        "CREATE SCHEMA staging;
+         CREATE TABLE staging.copied {plain};
+         COPY staging.copied (id) FROM PROGRAM 'seq 3002'"
+    ));
+    let counters = |session: &mut Session, table: &str| {
+        session.execute("SELECT pg_stat_force_next_flush()");
+        session.line(&format!("SELECT {COUNTERS} FROM pg_stat_user_tables WHERE relid = 'staging.{table}'::regclass"))
+    };
+    let copied = counters(&mut session, "copied");
+    assert_eq!(copied, "3002|0|0|3002|0|3002|3002");
+    for (pipeline, direct, every) in
+        [("straight", "on", "NULL"), ("by_copy", "off", "NULL"), ("by_worker", "on", "'50 ms'")]
+    {
+        session.execute(&format!(
+            "CREATE TABLE staging.{pipeline} {plain};
+             SET millrace.direct_load = {direct};
+             SELECT millrace.create_pipeline('{pipeline}', source => '{}/*.csv', staging => 'staging.{pipeline}', every => {every},
+                 options => '{{\"settle\": 0, \"max_files_per_chunk\": 1}}')",
+            url(&landing)
+        ));
+        if every == "NULL" {
+            session.execute(&format!("CALL millrace.run('{pipeline}')"));
+        }
+        wait_until(&format!("the counters of {pipeline} are those after COPY"), SOON, || {
+            counters(&mut session, pipeline) == copied
+        });
+    }
+    // Of a staging table in partitions, which is what it is by default, they are those of the partitions.
+    session.execute(&format!(
+        "SELECT millrace.create_pipeline('parts', source => '{}/*.csv', columns => 'id int, amount int', staging => 'staging.parts', every => NULL,
+             options => '{{\"settle\": 0}}')",
+        url(&landing)
+    ));
+    session.execute("CALL millrace.run('parts')");
+    session.execute("SELECT pg_stat_force_next_flush()");
+    let of = |table: &str| {
+        format!(
+            "SELECT sum(n_tup_ins) FROM pg_partition_tree('staging.{table}') t JOIN pg_stat_user_tables s ON s.relid = t.relid"
+        )
+    };
+    assert_eq!(session.number(&of("parts")), 3_002);
+    assert_eq!(session.number(&of("parts_rejects")), 1);
 }
 
 #[test]

@@ -52,6 +52,9 @@ fn whoever_waits_for_storage_that_stalls_can_leave_at_once() {
         case.session.number("SELECT count(*) FROM staging.w") == 1
     });
     case.relay.is(Mood::Always(Harm::Stall));
+    wait_until("progress says that the worker waits for the lake", Duration::from_secs(60), || {
+        case.session.line("SELECT phase, waits_for FROM millrace.progress WHERE pipeline = 'w'") == "listing|lake"
+    });
     case.session.execute("SET statement_timeout = '500 ms'");
     let begun = Instant::now();
     for sql in [

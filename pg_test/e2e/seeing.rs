@@ -42,6 +42,9 @@ fn progress_shows_what_a_worker_is_at_and_what_is_left() {
         session.line("SELECT files_done, files, bytes_done, bytes, percent, rows_done, backlog_files, backlog_bytes FROM millrace.progress"),
         "1|1|16|16|100.0|2|3|48"
     );
+    wait_until("it says for what it waits", SOON, || {
+        session.value("SELECT waits_for FROM millrace.progress") == "Lock: advisory"
+    });
     let activity = "SELECT application_name, query, state FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' AND datname = current_database()";
     wait_until("its activity says so", SOON, || session.line(activity) == "pg_millrace p|pipeline p: loading|active");
     assert!(session.lines("SELECT * FROM millrace.watch('p')").join("\n").contains("p: loading"));
@@ -51,9 +54,23 @@ fn progress_shows_what_a_worker_is_at_and_what_is_left() {
         session.line("SELECT phase, backlog_files FROM millrace.progress") == "waiting|0"
     });
     assert_eq!(session.number("SELECT count(*) FROM staging.p"), 6);
+    session.execute("SELECT millrace.alter_pipeline('p', every => '1 hour')");
+    wait_until("it waits for its next tick, in words of its own", SOON, || {
+        session.value("SELECT waits_for FROM millrace.progress") == "next tick"
+    });
+    // Postgres lets extensions name their waits since 17.
+    let named = session.number("SHOW server_version_num") >= 170_000;
+    for (kind, event) in [("launcher", "MillraceDuty"), ("pipeline", "MillraceTick")] {
+        let event = if named { event } else { "Extension" };
+        wait_until("pg_stat_activity shows the wait", SOON, || {
+            session
+                .lines(&format!("SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'pg_millrace {kind}' AND wait_event IS NOT NULL"))
+                .contains(&event.to_string())
+        });
+    }
     session.execute("SELECT millrace.pause('p')");
     wait_until("its worker is gone", SOON, || {
-        session.line("SELECT phase, pid IS NULL FROM millrace.progress") == "paused|t"
+        session.line("SELECT phase, pid IS NULL, waits_for IS NULL FROM millrace.progress") == "paused|t|t"
     });
 }
 

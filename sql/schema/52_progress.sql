@@ -8,6 +8,14 @@ LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'current_work_wrap
 COMMENT ON FUNCTION millrace.current_work() IS
 'The processes of this database that run a pipeline now, from shared memory; behind the view millrace.progress. Empty without preload.';
 
+CREATE FUNCTION millrace._waits_for(pid integer) RETURNS text
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'waits_for_wrapper';
+COMMENT ON FUNCTION millrace._waits_for(integer) IS
+'Internal. What a process that runs a pipeline of this database waits for now. NULL: it works, or is no such process.';
+REVOKE ALL ON FUNCTION millrace._waits_for(integer) FROM PUBLIC;
+-- Whoever reads the view below calls it.
+GRANT EXECUTE ON FUNCTION millrace._waits_for(integer) TO millrace_admin, millrace_consumer, millrace_monitor;
+
 CREATE VIEW millrace.progress AS
 SELECT p.name AS pipeline,
        w.pid,
@@ -28,7 +36,10 @@ SELECT p.name AS pipeline,
        speed.bytes AS bytes_per_second,
        CASE WHEN w.backlog_bytes > 0 THEN
             greatest(w.backlog_bytes - w.bytes_done, 0) / nullif(speed.bytes, 0) * interval '1 second' END AS eta,
-       s.retry_at
+       s.retry_at,
+       CASE WHEN w.phase = 'waiting' AND s.retry_at > pg_catalog.clock_timestamp() THEN 'next attempt'
+            WHEN w.phase = 'waiting' AND s.throttled_by IS NOT NULL THEN s.throttled_by
+            ELSE millrace._waits_for(w.pid) END AS waits_for
   FROM millrace.pipeline p
   JOIN millrace.position s ON s.pipeline_id = p.id
   LEFT JOIN millrace.current_work() w ON w.pipeline_id = p.id
@@ -40,6 +51,7 @@ COMMENT ON VIEW millrace.progress IS
 'What each pipeline does now, as pg_stat_progress_copy shows COPY: a row per pipeline, or per process where several work at one.
 phase: waiting (for the next tick), listing, reading, landing (into the raw layer), loading, publishing; backing off (until retry_at, after a failure); held back (throttled_by of millrace.pipelines says by what); paused, stopped; not running (no worker has it); by run only.
 files, bytes, rows: of the chunk in work, so far and in all; backlog: everything at the source that is not loaded yet, that chunk included, as last listed. rows_per_second, bytes_per_second: since the pipeline last had nothing to do; eta: until the backlog is done at that rate.
+waits_for: lake (storage, or the threads that decode what came from it), next tick, next attempt (at retry_at), what holds it back (as throttled_by), or what the server calls it, such as ''Lock: relation'' or ''IO: WALSync''; NULL: it works, or no process has it.
 From shared memory: without shared_preload_libraries no process is seen.';
 
 CREATE VIEW millrace.stats AS

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use crate::api::answer;
 use crate::catalog::pipelines;
 use crate::pg::error::required;
-use crate::pg::{machine, progress, shmem};
+use crate::pg::{machine, progress, shmem, wait_event};
 use crate::pipeline::{define, reach, scope};
 
 fn time(micros: i64) -> Option<TimestampWithTimeZone> {
@@ -53,6 +53,12 @@ fn current_work() -> TableIterator<
             s.busy_bytes,
         )
     }))
+}
+
+/// NULL for a process that works, or that runs no pipeline of this database.
+#[pg_extern(sql = false)]
+fn waits_for(pid: Option<i32>) -> Option<String> {
+    wait_event::of(pid?)
 }
 
 #[pg_extern(sql = false)]

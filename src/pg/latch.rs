@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
-/// Sleeps until `time` has passed or the latch is set; true if it was set. Then answers interrupts and re-reads the configuration if asked to.
-pub fn sleep(time: Duration) -> bool {
+use crate::pg::wait_event::{Wait, Waiting};
+
+/// Sleeps, shown as waiting `for_what`, until `time` has passed or the latch is set; true if it was set. Then answers interrupts and re-reads the configuration if asked to.
+pub fn sleep(for_what: Wait, time: Duration) -> bool {
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).clamp(1, i64::from(i32::MAX));
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: on the server's thread of a process with a latch.
     unsafe {
-        let woken = pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis as _, pg_sys::PG_WAIT_EXTENSION);
+        let waiting = Waiting::begin(for_what);
+        let woken = pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis as _, for_what.number());
+        drop(waiting);
         pg_sys::ResetLatch(pg_sys::MyLatch);
         pgrx::check_for_interrupts!();
         reload_if_asked();

@@ -39,4 +39,5 @@ pub mod unchanged;
 pub mod user;
 pub mod vacuum;
 mod versions;
+pub mod wait_event;
 pub mod waiters;

@@ -72,6 +72,8 @@ struct Slot {
     busy_since: AtomicI64,
     busy_rows: AtomicI64,
     busy_bytes: AtomicI64,
+    /// As `wait_event` numbers them; 0 = for nothing of ours.
+    waits: AtomicU32,
     /// Microseconds spent on the chunk, by phase.
     spent: [AtomicI64; PHASES.len()],
 }
@@ -95,6 +97,7 @@ impl Slot {
             busy_since: AtomicI64::new(0),
             busy_rows: AtomicI64::new(0),
             busy_bytes: AtomicI64::new(0),
+            waits: AtomicU32::new(0),
             spent: [const { AtomicI64::new(0) }; PHASES.len()],
         }
     }
@@ -209,6 +212,19 @@ pub fn phase(phase: Phase) {
         (false, Phase::Waiting) => transaction::report_activity(None),
         (false, _) => transaction::report_activity(Some(&format!("pipeline {name}: {}", phase.name()))),
     });
+}
+
+/// What this process waits for from now on.
+pub(super) fn waits(number: u32) {
+    mine().waits.store(number, Relaxed);
+}
+
+/// What a process waits for that runs a pipeline of this database; `None` for any other.
+pub(super) fn waits_of(pid: i32) -> Option<u32> {
+    let database = databases::current();
+    let slot = board()?.iter().find(|s| s.pid.load(Relaxed) == pid && pid != 0)?;
+    let here = slot.pipeline.load(Relaxed) != 0 && slot.database.load(Relaxed) == database;
+    here.then(|| slot.waits.load(Relaxed))
 }
 
 /// What there is to do: files that are there, not loaded yet, and not those of a chunk that is begun.

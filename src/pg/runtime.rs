@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::model::{Code, Error, Result};
 use crate::pg::interrupts;
+use crate::pg::wait_event::{Wait, Waiting};
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
@@ -37,24 +38,6 @@ struct AbortOnDrop(tokio::task::AbortHandle);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// Shows in pg_stat_activity that the process waits for something outside the server.
-struct Waiting;
-
-impl Waiting {
-    fn begin() -> Waiting {
-        // SAFETY: writes a number to this process's own entry.
-        unsafe { pgrx::pg_sys::pgstat_report_wait_start(pgrx::pg_sys::PG_WAIT_EXTENSION) };
-        Waiting
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // SAFETY: as above.
-        unsafe { pgrx::pg_sys::pgstat_report_wait_end() };
     }
 }
 
@@ -91,7 +74,7 @@ where
 impl<T: Send + 'static> Task<T> {
     /// Waits for the answer, answering interrupts meanwhile.
     pub fn wait(self) -> Result<T> {
-        let _waiting = Waiting::begin();
+        let _waiting = Waiting::begin(Wait::Lake);
         loop {
             match self.answer.recv_timeout(Duration::from_millis(20)) {
                 Ok(answer) => return answer,

@@ -187,6 +187,26 @@ pub(super) fn has_returning(update: &pg_sys::UpdateStmt) -> bool {
     return !update.returningClause.is_null();
 }
 
+/// The number under which a wait of this name is shown. Names are the server's since 17, as many as 128 for all extensions together: where they
+/// are used up, the wait is shown without one.
+pub(super) fn wait_event(name: &std::ffi::CStr) -> u32 {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    {
+        let _ = name;
+        pg_sys::PG_WAIT_EXTENSION
+    }
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    // SAFETY: the name ends with a zero and is copied. A failure leaves the server's lock on names taken, and no other: begun before a wait.
+    unsafe {
+        pgrx::PgTryBuilder::new(|| pg_sys::WaitEventExtensionNew(name.as_ptr()))
+            .catch_others(|_| {
+                pg_sys::LWLockReleaseAll();
+                pg_sys::PG_WAIT_EXTENSION
+            })
+            .execute()
+    }
+}
+
 /// SAFETY: the handler does only what is allowed in one.
 pub(super) unsafe fn handle_signal(signal: u32, handler: unsafe extern "C-unwind" fn(c_int)) {
     // SAFETY: as promised by the caller.

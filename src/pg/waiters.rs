@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 use pgrx::{PgXactCallbackEvent, pg_shmem_init, pg_sys, register_xact_callback};
 
+use crate::pg::wait_event::Wait;
 use crate::pg::{databases, latch};
 
 const PLACES: usize = 256;
@@ -68,7 +69,7 @@ impl Drop for Place {
 pub fn sleep(time: Duration) {
     let place = if READY.load(Ordering::Relaxed) { Place::take() } else { None };
     let time = if place.is_some() { time } else { time.min(UNWOKEN) };
-    latch::sleep(time);
+    latch::sleep(Wait::Chunk, time);
 }
 
 /// Wakes the sessions that wait in this database once this transaction has committed.

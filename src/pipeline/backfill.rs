@@ -14,6 +14,7 @@ use crate::model::options::OnChange;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
+use crate::pg::wait_event::Wait;
 use crate::pg::{error, latch, runtime};
 use crate::pipeline::define::{lock_own, require_owner};
 use crate::pipeline::runner::{Runner, Tick};
@@ -230,13 +231,13 @@ pub fn attend(pipeline: &Pipeline, generation: i32) -> Result<()> {
             _ => return Err(failed(pipeline, &job)),
         }
         if elsewhere {
-            latch::sleep(LOOK_AGAIN);
+            latch::sleep(Wait::Tick, LOOK_AGAIN);
             continue;
         }
         match runner.tick_backfill()? {
             Tick::Sealed(_) | Tick::Worked => {}
             Tick::Idle | Tick::Held(_) => {
-                latch::sleep(runner.rest(LOOK_AGAIN));
+                latch::sleep(Wait::Tick, runner.rest(LOOK_AGAIN));
             }
             Tick::Off(reason) => {
                 return Err(Error::new(Code::WrongState, format!("pipeline \"{}\" can't run", pipeline.name))

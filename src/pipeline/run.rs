@@ -6,6 +6,7 @@ use crate::catalog::pipelines;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::transaction::{self, Mode};
+use crate::pg::wait_event::Wait;
 use crate::pg::{error, latch, runtime};
 use crate::pipeline::runner::{Runner, Tick};
 use crate::pipeline::{scope, throttle};
@@ -43,7 +44,7 @@ pub fn run(pipeline: &Pipeline) -> Result<()> {
             }
             // The rate asks for a short rest, no more; between two ticks nothing is held.
             Ok(Tick::Held(reason)) if reason == throttle::BY_RATE => {
-                latch::sleep(Duration::from_millis(20));
+                latch::sleep(Wait::Tick, Duration::from_millis(20));
             }
             Ok(Tick::Held(reason)) => {
                 error::warn(

@@ -11,6 +11,7 @@ use crate::model::Result;
 use crate::model::retry::backoff;
 use crate::pg::shmem::{Claim, Duty};
 use crate::pg::transaction::{self, Mode};
+use crate::pg::wait_event::Wait;
 use crate::pg::{bgworker, gucs, latch, shmem};
 use crate::pipeline::scope;
 
@@ -47,7 +48,7 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
         if empty > PATIENCE {
             return;
         }
-        latch::sleep(LOOK);
+        latch::sleep(Wait::Duty, LOOK);
     }
 }
 

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use crate::pg::shmem::{Claim, Duty};
 use crate::pg::transaction::{self, Mode};
+use crate::pg::wait_event::Wait;
 use crate::pg::{bgworker, databases, gucs, latch, shmem};
 
 /// How often databases without a worker are looked at, unasked: a restored or promoted server has pipelines that nobody created here.
@@ -29,7 +30,7 @@ pub extern "C-unwind" fn millrace_launcher_main(_arg: pg_sys::Datum) {
         }
         let wait = if looks > 0 { SOON } else { LOOK };
         looks = looks.saturating_sub(1);
-        if latch::sleep(wait) {
+        if latch::sleep(Wait::Duty, wait) {
             looks = LOOKS_AFTER_WAKING;
         }
     }

@@ -12,6 +12,7 @@ use crate::model::{Error, Result};
 use crate::pg::error::catch;
 use crate::pg::progress::{self, Phase};
 use crate::pg::transaction::{self, Mode};
+use crate::pg::wait_event::Wait;
 use crate::pg::{bgworker, latch, memory, shmem};
 use crate::pipeline::load::Sealed;
 use crate::pipeline::runner::{Runner, Tick};
@@ -67,7 +68,7 @@ fn rest(runner: &Runner, wait: Duration, seen: &Option<Pipeline>) {
     let until = Instant::now() + wait;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || latch::sleep(left.min(LOOK_AGAIN)) || left <= LOOK_AGAIN {
+        if left.is_zero() || latch::sleep(Wait::Tick, left.min(LOOK_AGAIN)) || left <= LOOK_AGAIN {
             return;
         }
         let Ok(now) = catch(|| runner.look()) else { return };
