@@ -22,6 +22,11 @@ while read -r lines file; do
     printf 'lint: %s has %s lines; past 600 a file wants splitting\n' "$file" "$lines" >&2
     status=1
 done < <(find src pg_test -name '*.rs' -exec wc -l {} + | awk '$1 > 600 && $2 != "total"')
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+if ! grep -A 1 '^name = "pg_millrace"' fuzz/Cargo.lock | grep -qF "\"$version\""; then
+    printf 'lint: fuzz/Cargo.lock is of another version than %s, so that the fuzz targets cannot be built\n' "$version" >&2
+    status=1
+fi
 
 cargo fmt --check
 cargo clippy --quiet --all-targets --no-default-features -- -D warnings
