@@ -92,12 +92,13 @@ fn an_unknown_option_with_the_known_ones_listed() {
 #[test]
 fn an_option_with_a_value_of_the_wrong_kind() {
     let mut case = case("bad_value");
-    for options in
-        ["{\"max_files_per_chunk\": \"many\"}", "{\"max_files_per_chunk\": 0}", "{\"delimiter\": \"ab\"}", "[]"]
-    {
+    for options in ["{\"max_files_per_chunk\": 0}", "{\"delimiter\": \"ab\"}", "[]"] {
         let sql = case.create(&[("options", &quote(options))]);
         case.refuses(&sql, "22023");
     }
+    let sql = case.create(&[("options", &quote("{\"settle\": \"1 s\", \"max_files_per_chunk\": \"many\"}"))]);
+    let refused = case.refuses(&sql, "22023");
+    assert!(refused.contains("option \"max_files_per_chunk\" can't be \"many\""), "{refused}");
 }
 
 #[test]

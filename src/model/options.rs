@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -293,7 +294,7 @@ impl Options {
                 .detail(format!("It is {value}."))
                 .hint("Write options => '{\"settle\": \"2 seconds\"}'."));
         }
-        let options: Options = serde_json::from_value(value.clone()).map_err(|e| explain(value, &e.to_string()))?;
+        let options: Options = read(value)?;
         options.check()?;
         Ok(options)
     }
@@ -432,18 +433,29 @@ impl Options {
     }
 }
 
-/// serde's message names the unknown key and the known ones; say it in our words.
-pub(crate) fn explain(value: &Value, message: &str) -> Error {
-    if let Some(rest) = message.strip_prefix("unknown field `")
+/// An object with options, each of which may be left out; serde's messages in our words.
+pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T> {
+    let wrong = match serde_json::from_value(value.clone()) {
+        Ok(options) => return Ok(options),
+        Err(e) => e.to_string(),
+    };
+    if let Some(rest) = wrong.strip_prefix("unknown field `")
         && let Some((key, known)) = rest.split_once("`, expected ")
     {
-        return Error::new(Code::InvalidParameter, format!("unknown option \"{key}\""))
+        return Err(Error::new(Code::InvalidParameter, format!("unknown option \"{key}\""))
             .detail(format!("options is {value}."))
-            .hint(format!("Known options: {}.", known.trim_start_matches("one of ").replace('`', "")));
+            .hint(format!("Known options: {}.", known.trim_start_matches("one of ").replace('`', ""))));
     }
-    Error::new(Code::InvalidParameter, "an option has a value that can't be used")
-        .detail(message.to_string())
-        .hint("See millrace.pipelines for the options in force.")
+    // The message says what is wrong with a value, but not with whose: that option is as wrong when it stands alone.
+    let alone = |(name, value): (&String, &Value)| serde_json::json!({ name: value });
+    let each = value.as_object().into_iter().flatten();
+    let culprit = each.into_iter().find(|option| serde_json::from_value::<T>(alone(*option)).is_err());
+    let message = culprit.map_or("an option has a value that can't be used".to_string(), |(name, value)| {
+        format!("option \"{name}\" can't be {value}")
+    });
+    Err(Error::new(Code::InvalidParameter, message)
+        .detail(format!("{wrong}."))
+        .hint("See millrace.pipelines for the options in force."))
 }
 
 /// Durations as JSON: a number of seconds, or text such as '500 ms', '2 seconds', '1 minute'.

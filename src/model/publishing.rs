@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::options::{Options, duration, explain};
+use crate::model::options::{Options, duration, read};
 use crate::model::{Code, Error, Result, keyed};
 
 /// What one version of a published table does.
@@ -60,8 +60,7 @@ impl LayerOptions {
                 .detail(format!("It is {value}."))
                 .hint("Write options => '{\"publish_mode\": \"overwrite\"}'."));
         }
-        let options: LayerOptions =
-            serde_json::from_value(value.clone()).map_err(|e| explain(value, &e.to_string()))?;
+        let options: LayerOptions = read(value)?;
         check_checkpoint_every(options.checkpoint_every.unwrap_or(CHECKPOINT_EVERY))?;
         Ok(options)
     }
