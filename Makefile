@@ -3,12 +3,13 @@
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 export PG_CONFIG
 
-.PHONY: help demo test chaos fuzz lint install cluster stop psql bench bench-peers docs package dashboard test-pg17 test-newcomer
+.PHONY: help demo test chaos soak fuzz lint install cluster stop psql bench bench-peers docs package dashboard test-pg17 test-newcomer
 help:
 	@echo 'make demo      a minute of simulated transactions through the whole flow (DEMO_SECONDS=60, LAKE=azurite)'
 	@echo 'make dashboard the demo with a page of live charts on http://127.0.0.1:8642/'
 	@echo 'make test      lints, unit tests, release build, end-to-end tests'
 	@echo 'make chaos     kills, faults of the network, full disks and more for CHAOS_SECONDS=600, and nothing may be lost'
+	@echo 'make soak      chunk after chunk for SOAK_SECONDS=3600: memory, files and connections of the workers stay as they are'
 	@echo 'make test-pg17 the end-to-end tests on Postgres 17, in a Debian trixie of its own (needs root)'
 	@echo 'make test-newcomer what README and the quickstart tell somebody new, done on a clean Debian 12 (needs root)'
 	@echo 'make fuzz      hostile bytes for all that reads foreign ones (FUZZ_SECONDS=60 a target)'
@@ -33,6 +34,9 @@ test:
 
 chaos: install
 	@scripts/chaos.sh
+
+soak: install
+	@scripts/soak.sh
 
 test-pg17:
 	@scripts/test_pg17.sh

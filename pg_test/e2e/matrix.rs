@@ -7,7 +7,10 @@ use std::path::Path;
 const ALONE: &[(&str, &str)] = &[
     ("azure", "servers and mappings of Azure, for which a disk has no use"),
     ("credentials", "kinds of credentials, for which a disk has no use"),
+    ("cancelled", "requests to Azurite that the relay holds back"),
+    ("fault_points", "steps in the lake are stopped by the relay in front of Azurite"),
     ("faults", "what a network does between the server and Azurite"),
+    ("resources", "what is held while a request to Azurite is under way"),
     ("s3", "the other object store"),
     ("storm", "both storages at once: two pipelines on Azurite and one on a disk"),
     ("local_disk", "rights and directories of the disk"),

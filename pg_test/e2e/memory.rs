@@ -1,7 +1,8 @@
-//! Memory stays within its limit whatever a Parquet file's row groups are.
+//! Memory stays within its limit whatever a Parquet file's row groups are, however large a file and however many files and versions.
 //!
-//! `MEMORY_ROWS` (of a kilobyte each, in a row group) and `MEMORY_GROUPS` make the file larger, `MEMORY_WORK_MEM` (in MB) gives more room:
-//! what docs/delta-sources.md says was measured with 200000 rows in each of 5 groups. What was measured is printed.
+//! `MEMORY_ROWS` (of a kilobyte each, in a row group) and `MEMORY_GROUPS` make that file larger, `MEMORY_CSV_MB` one of CSV, `MEMORY_FILES` the
+//! number of small ones and of versions; `MEMORY_WORK_MEM` (in MB) gives more room: what docs/delta-sources.md says was measured with 200000
+//! rows in each of 5 groups. What was measured is printed.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::server::{Preload, note};
 use crate::site::{Site, at_once, land, url};
-use crate::sql::quote;
+use crate::sql::{Session, quote};
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -50,10 +51,82 @@ fn write(path: &std::path::Path, groups: i64, rows: i64) -> u64 {
 }
 
 /// Megabytes of its own that a process holds.
-fn own_memory(pid: i64) -> u64 {
+pub fn own_memory(pid: i64) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Megabytes of its own that a session holds at most while it runs a pipeline.
+fn peak_of_run(session: &mut Session, pipeline: &str) -> u64 {
+    let pid = session.number("SELECT pg_backend_pid()");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = 0;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(own_memory(pid));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        session.execute(&format!("CALL millrace.run('{pipeline}')"));
+        done.store(true, Ordering::Relaxed);
+        watch.join().unwrap()
+    })
+}
+
+#[test]
+fn a_large_file_many_files_and_many_versions_take_no_more_memory_than_they_may() {
+    let server = Site::alone(module_path!(), Preload::No);
+    let mut session = server.create_database("memory");
+    let work_mem = setting("MEMORY_WORK_MEM", 64);
+    session.execute(&format!("ALTER SYSTEM SET millrace.work_mem = '{work_mem}MB'"));
+    session.execute("SELECT pg_reload_conf()");
+    session.execute("CREATE SCHEMA staging");
+    let (megabytes, files) = (setting("MEMORY_CSV_MB", 48), setting("MEMORY_FILES", 60));
+    let (large, many, layer) = (server.create_dir("large"), server.create_dir("many"), server.create_dir("layer"));
+    let rows = megabytes * 8_192;
+    let made = tempfile::tempdir().unwrap();
+    {
+        use std::io::Write;
+        let mut file = std::io::BufWriter::new(File::create(made.path().join("large.csv")).unwrap());
+        writeln!(file, "n,text").unwrap();
+        (0..rows).for_each(|n| writeln!(file, "{n},{:0>120}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).unwrap());
+    }
+    large.take_over(made.path());
+    (0..files).for_each(|n| land(&many, &format!("{n:06}.csv"), format!("n,text\n{n},small\n").as_bytes()));
+    // Each small file is a version of the raw layer, which the third pipeline follows.
+    let create = |name: &str, source: String, more: String, options: &str| {
+        format!(
+            "SELECT millrace.create_pipeline('{name}', source => '{source}', staging => 'staging.{name}', every => NULL {more}, options => '{options}')"
+        )
+    };
+    let columns = ", columns => 'n numeric, text text'";
+    for (name, sql, expected) in [
+        ("large", create("large", format!("{}/*.csv", url(&large)), columns.into(), &at_once("{}")), rows),
+        (
+            "many",
+            create(
+                "many",
+                format!("{}/*.csv", url(&many)),
+                format!("{columns}, raw => '{}'", url(&layer)),
+                &at_once(r#"{"max_files_per_chunk": 1}"#),
+            ),
+            files,
+        ),
+        ("versions", create("versions", url(&layer), String::new(), r#"{"start_version": 0}"#), files),
+    ] {
+        // A session of its own for each: what one has held, the next does not count.
+        let mut session = server.session("memory");
+        session.execute(&sql);
+        let peak = peak_of_run(&mut session, name);
+        assert_eq!(session.number(&format!("SELECT count(DISTINCT n) FROM staging.{name}")) as u64, expected);
+        note(&format!(
+            "memory: {name}: {megabytes} MB of CSV, {files} files, as many versions: at most {peak} MB of its own, work_mem {work_mem} MB"
+        ));
+        assert!(peak > 0 && peak < work_mem + 150, "{name}: {peak} MB");
+    }
 }
 
 #[test]
@@ -86,21 +159,7 @@ fn a_row_group_larger_than_work_mem_is_streamed_from_files_and_from_delta_tables
             quote(&source),
             if name == "files" { at_once("{}") } else { "{}".into() }
         ));
-        let pid = session.number("SELECT pg_backend_pid()");
-        let done = AtomicBool::new(false);
-        let peak = std::thread::scope(|scope| {
-            let watch = scope.spawn(|| {
-                let mut peak = 0;
-                while !done.load(Ordering::Relaxed) {
-                    peak = peak.max(own_memory(pid));
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                peak
-            });
-            session.execute(&format!("CALL millrace.run('{name}')"));
-            done.store(true, Ordering::Relaxed);
-            watch.join().unwrap()
-        });
+        let peak = peak_of_run(&mut session, name);
         assert_eq!(session.number(&format!("SELECT count(DISTINCT n) FROM staging.{name}")), groups * rows);
         note(&format!(
             "memory: {} MB in {groups} row groups, work_mem {work_mem} MB, {name}: at most {peak} MB of its own",

@@ -1,12 +1,15 @@
 //! A relay between the extension and Azurite: it sees each request, and does to it what networks and busy storage do.
 //!
-//! Promise: one request a connection, taken whole before anything is done with it, so that each harm hits a whole request. Never changes what a request asks for.
+//! Promises: one request a connection, taken whole before anything is done with it, so that each harm hits a request that is known;
+//! a [`Gate`] stops the first request that is meant, before storage has it or when it has done what was asked, for as long as the
+//! test likes. Never changes what a request asks for.
 
 use crate::azurite::Azurite;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// What is done to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +43,22 @@ pub enum Mood {
     Sometimes(Harm, u64),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Side {
+    /// Storage has not heard of it.
+    Before,
+    /// Storage has done it, and nobody knows yet.
+    After,
+}
+
+/// The first request of this method of which the path holds these words stops here.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    pub method: &'static str,
+    pub words: Vec<String>,
+    pub side: Side,
+}
+
 pub struct Relay {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -48,13 +67,20 @@ pub struct Relay {
 struct Shared {
     target: String,
     state: Mutex<State>,
+    changed: Condvar,
     dice: AtomicU64,
 }
 
 struct State {
     mood: Mood,
     open: Vec<TcpStream>,
+    gate: Option<Gate>,
+    /// What stands at the gate.
+    held: Option<String>,
+    /// Gates that were opened: whoever stands at an earlier one goes on.
+    opened: u64,
     harmed: u64,
+    requests: u64,
 }
 
 impl Relay {
@@ -62,8 +88,9 @@ impl Relay {
         let target = azurite.endpoint().split('/').nth(2).unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = State { mood: Mood::Fine, open: vec![], harmed: 0 };
-        let shared = Arc::new(Shared { target, state: Mutex::new(state), dice: AtomicU64::new(1) });
+        let state = State { mood: Mood::Fine, open: vec![], gate: None, held: None, opened: 0, harmed: 0, requests: 0 };
+        let shared =
+            Arc::new(Shared { target, state: Mutex::new(state), changed: Condvar::new(), dice: AtomicU64::new(1) });
         let of_thread = shared.clone();
         // Ends with the process: a listener can't be told to stop.
         std::thread::spawn(move || {
@@ -88,9 +115,38 @@ impl Relay {
         }
     }
 
+    /// How many requests came by so far.
+    pub fn requests(&self) -> u64 {
+        self.shared.state.lock().unwrap().requests
+    }
+
     /// How many requests were harmed so far.
     pub fn harmed(&self) -> u64 {
         self.shared.state.lock().unwrap().harmed
+    }
+
+    /// Sets up a gate for the next request that it means.
+    pub fn gate(&self, gate: Gate) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.gate, state.held) = (Some(gate), None);
+    }
+
+    /// Waits until a request stands at the gate; gives what it is.
+    pub fn wait_for_held(&self, limit: Duration) -> Option<String> {
+        let deadline = Instant::now() + limit;
+        let mut state = self.shared.state.lock().unwrap();
+        while state.held.is_none() && Instant::now() < deadline {
+            state = self.shared.changed.wait_timeout(state, Duration::from_millis(100)).unwrap().0;
+        }
+        state.held.clone()
+    }
+
+    /// Opens the gate: what stood there goes on.
+    pub fn open_gate(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.gate, state.held) = (None, None);
+        state.opened += 1;
+        self.shared.changed.notify_all();
     }
 }
 
@@ -131,6 +187,13 @@ impl Message {
         let body_from = end_of_head(&text)?;
         let body = text.split_off(body_from);
         Some(Message { head: text, body })
+    }
+
+    /// The method and the path, as `GET /account/container/path?query`.
+    fn line(&self) -> String {
+        let line = self.head.split(|b| *b == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        line.rsplit_once(' ').map_or_else(|| line.to_string(), |(start, _)| start.to_owned())
     }
 }
 
@@ -177,12 +240,32 @@ impl Shared {
                 ((drawn ^ (drawn >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33).is_multiple_of(of).then_some(harm)
             }
         };
+        state.requests += 1;
         state.harmed += u64::from(harm.is_some());
         harm
     }
 
+    /// Waits while the request is held back at this side of storage.
+    fn pass_gate(&self, line: &str, side: Side) {
+        let mut state = self.state.lock().unwrap();
+        let meant = |gate: &Gate| {
+            gate.side == side && line.starts_with(gate.method) && gate.words.iter().all(|word| line.contains(word))
+        };
+        if !state.gate.as_ref().is_some_and(meant) {
+            return;
+        }
+        state.gate = None;
+        state.held = Some(line.to_owned());
+        let opened = state.opened;
+        self.changed.notify_all();
+        while state.opened == opened {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+
     fn answer(&self, client: &mut TcpStream) -> Option<()> {
         let request = Message::request(client)?;
+        let line = request.line();
         let harm = self.fate();
         match harm {
             Some(Harm::Reset) => return None,
@@ -194,7 +277,9 @@ impl Shared {
             Some(Harm::Status(code)) => return busy(client, code),
             _ => {}
         }
+        self.pass_gate(&line, Side::Before);
         let mut answer = request.answer(&self.target)?;
+        self.pass_gate(&line, Side::After);
         let length = answer.body.len();
         // Where there is a length: a body in pieces says by itself where it ends.
         let says_length = length > 0 && header(&answer.head, "content-length").is_some();
