@@ -173,7 +173,7 @@ def latency(landing, sql, pids):
         if i == base:
             used, clock = cpu(pids()), begun
         target = landing / path.name
-        shutil.copy(path, landing / f".{path.name}")
+        shutil.copyfile(path, landing / f".{path.name}")
         begun = time.monotonic()
         os.rename(landing / f".{path.name}", target)
         while db.execute(sql).fetchone()[0] < expected:
