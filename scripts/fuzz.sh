@@ -12,7 +12,7 @@ profile=${FUZZ_PROFILE:-release}
 targets=${FUZZ_TARGETS:-csv json location options secrets delta_log parquet encoding}
 
 say "Building the fuzz targets"
-# shellcheck disable=SC2086 # words
+# shellcheck disable=SC2046,SC2086 # words
 RUSTC_WRAPPER=$ROOT/scripts/fuzz_rustc.sh cargo build --manifest-path fuzz/Cargo.toml --profile "$profile" --locked $(printf -- '--bin %s ' $targets)
 built=$CARGO_TARGET_DIR/${profile/dev/debug}
 results=()

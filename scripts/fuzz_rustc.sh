@@ -8,7 +8,8 @@ for argument in "$@"; do
     [ "$previous" = --crate-name ] && name=$argument
     previous=$argument
 done
-case " pg_millrace csv json location options secrets delta_log parquet encoding " in
+counted=" pg_millrace csv json location options secrets delta_log parquet encoding "
+case $counted in
 *" $name "*)
     exec "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
         -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Clink-dead-code -Ccodegen-units=16
