@@ -103,7 +103,11 @@ pub fn strike(world: &World, kind: Kind, dice: &mut ChaCha8Rng) -> bool {
         KillAnyProcess => kill(world, "true", dice),
         KillPostmaster => restart(world, |world| world.server.kill()),
         StopImmediate => restart(world, |world| world.server.stop_immediate()),
-        StopFast => restart(world, |world| world.server.stop_fast()),
+        StopFast => restart(world, |world| {
+            // Postgres 15 itself never ends if it is asked to while it recovers from the death of a process.
+            drop(world.session());
+            world.server.stop_fast()
+        }),
         TerminateAny => tell(world, "pg_terminate_backend"),
         CancelAny => tell(world, "pg_cancel_backend"),
         AzuriteKill => azurite(world, true),
@@ -168,18 +172,20 @@ fn run(world: &World, sql: &str) -> bool {
 }
 
 fn kill(world: &World, who: &str, dice: &mut ChaCha8Rng) -> bool {
-    let found = world.server.try_session("postgres").and_then(|mut session| {
-        session
-            .try_rows(&format!("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {who} ORDER BY pid"))
-    });
+    let Ok(mut session) = world.server.try_session("postgres") else { return false };
+    let found = session
+        .try_rows(&format!("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {who} ORDER BY pid"));
     let pids: Vec<u32> =
         found.unwrap_or_default().into_iter().flatten().flatten().filter_map(|p| p.parse().ok()).collect();
     if pids.is_empty() {
         return false;
     }
     signal("KILL", pids[dice.random_range(0..pids.len())]);
-    // The postmaster needs a moment to notice.
-    std::thread::sleep(Duration::from_millis(150));
+    // The postmaster needs a moment to notice, and then ends all sessions.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while session.try_value("SELECT 1").is_ok() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     true
 }
 
