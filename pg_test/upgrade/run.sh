@@ -48,12 +48,25 @@ land() { # land SEED: five files of 1,000 transactions, and changes to three key
     install -m 644 "$work/$1.csv" "$work/landing/k/.$1"
     mv "$work/landing/k/.$1" "$work/landing/k/$1.csv"
 }
+# reminded RELEASE: between the installation and the update, whoever misses something is told of the update, and so is who asks the doctor
+reminded() {
+    local advice="ALTER EXTENSION pg_millrace UPDATE" said
+    sql -d mr_upgraded -c "SELECT advice FROM millrace.doctor() WHERE check_name = 'version' AND status = 'error'" | grep -q "^$advice" || fail 'the doctor does not name the update'
+    said=$(sql -d mr_upgraded -c "SELECT millrace.create_pipeline('early', source => 'file://$work/landing/t/*.csv', columns => 'a text', staging => 'staging.early')" 2>&1 >/dev/null) || true
+    case $1,$said in
+    0.1.0,*HINT:*"$advice"*) return ;; # millrace.home is missing there
+    0.1.0,*) fail "no hint names the update: $said" ;;
+    *,*ERROR*) grep -q "HINT: .*$advice" <<<"$said" || fail "no hint names the update: $said" ;;
+    *) sql -d mr_upgraded -o /dev/null -c "SELECT millrace.drop_pipeline('early')" ;;
+    esac
+}
 # from RELEASE: its database, updated while files land; the lines in which the extension differs from a fresh one
 from() {
     restore "$1"
     local rows token
     rows=$(sql -d mr_upgraded -c 'SELECT count(*) FROM staging.t')
     token=$(sql -d mr_upgraded -c "SELECT d.token FROM millrace.delivery d JOIN millrace.consumer c ON c.id = d.consumer_id WHERE c.name = 'one' AND d.chunk_no = 2")
+    reminded "$1"
     land 7
     sql -d mr_upgraded -c 'ALTER EXTENSION pg_millrace UPDATE'
     land 8
@@ -96,6 +109,15 @@ for release in "${releases[@]}"; do
     from "$release" || fail "updated from $release it differs from a fresh one"
     echo "from release $release: ok"
 done
+
+# Where the server was not restarted, the library is older than the update: nothing is changed, and a hint says so.
+dropdb --if-exists --force mr_upgraded
+createdb mr_upgraded
+sql -d mr_upgraded -c "CREATE EXTENSION pg_millrace VERSION '$latest'" \
+    -c "CREATE OR REPLACE FUNCTION millrace.library_version() RETURNS text LANGUAGE sql AS 'SELECT ''$latest'''"
+if said=$(sql -d mr_upgraded -c 'ALTER EXTENSION pg_millrace UPDATE' 2>&1); then fail 'an update goes through with the library of before'; fi
+grep -q 'HINT: .*Restart the server' <<<"$said" || fail "no hint names the restart: $said"
+echo 'an update without a restart is refused: ok'
 
 # A comment, a right, a column: each one forgotten must show.
 cp "$extensions/$update" "$work/update.sql"

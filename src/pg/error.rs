@@ -4,7 +4,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel, ErrorReportable};
 use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
@@ -32,6 +32,29 @@ pub fn catch<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
         .catch_others(|caught| Err(from_caught(caught)))
         .catch_rust_panic(|caught| Err(from_caught(caught)))
         .execute()
+}
+
+/// Runs `f`; where it fails because something is missing in the catalog, the error leaves with this hint. All else leaves as it was raised.
+pub fn hint_where_missing<R>(hint: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
+    let is_missing = |e: &Error| {
+        // A table, a column, a function, a type, a schema.
+        let states = [*b"42P01", *b"42703", *b"42883", *b"42704", *b"3F000"];
+        matches!(e.code, Code::Postgres(state) if states.contains(&state))
+    };
+    let raised = |report: ErrorReportWithLevel| {
+        let e = from_report(&report);
+        if is_missing(&e) {
+            return Err(ErrorReport::from(e.hint(hint))).unwrap_or_report();
+        }
+        CaughtError::PostgresError(report).rethrow()
+    };
+    let result = PgTryBuilder::new(AssertUnwindSafe(f))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(report) => raised(report),
+            other => other.rethrow(),
+        })
+        .execute();
+    result.map_err(|e| if is_missing(&e) { e.hint(hint) } else { e })
 }
 
 fn from_caught(caught: CaughtError) -> Error {

@@ -4,25 +4,35 @@
 //! users put there (triggers, defaults, constraints) never runs with more rights than theirs.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use pgrx::pg_sys::Oid;
+use serde::Deserialize;
 
 use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::settings::{self, Scope};
 use crate::pg::unchanged::{self, Kept};
 use crate::pg::user::Acting;
-use crate::pg::{gucs, spi};
+use crate::pg::{error, gucs, spi};
 
-fn extension_owner() -> Result<Oid> {
+#[derive(Clone, Deserialize)]
+struct Extension {
+    owner: u32,
+    version: String,
+}
+
+fn extension() -> Result<Extension> {
     thread_local! {
-        static OWNER: RefCell<Kept<(), Oid>> = RefCell::default();
+        static FOUND: RefCell<Kept<(), Extension>> = RefCell::default();
     }
-    // Nobody can change it, and to drop the extension drops its tables.
-    let ask =
-        |_: &()| spi::read_value("SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'", vec![]);
-    unchanged::or_ask(&OWNER, (), ask)?.ok_or_else(|| {
+    // Nobody can change its owner, to drop it drops its tables, and an update changes functions and views.
+    let ask = |_: &()| {
+        let sql = "SELECT extowner::bigint AS owner, extversion AS version FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'";
+        Ok(spi::read(sql, vec![])?.pop())
+    };
+    unchanged::or_ask(&FOUND, (), ask)?.ok_or_else(|| {
         Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
             .hint("CREATE EXTENSION pg_millrace;")
     })
@@ -38,8 +48,28 @@ pub fn installed() -> Result<bool> {
 /// Works on the tables of schema millrace.
 pub fn catalog<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     let _settings = Scope::pin(&BTreeMap::new())?;
-    let _acting = Acting::r#as(extension_owner()?, false);
-    f()
+    let Extension { owner, version } = extension()?;
+    let _acting = Acting::r#as(Oid::from(owner), false);
+    match what_to_update(&version) {
+        None => f(),
+        Some(hint) => error::hint_where_missing(&hint, f),
+    }
+}
+
+/// What to do where tables and library are of two versions, as between an installation and the update: something that one knows may be missing
+/// in the other.
+fn what_to_update(extension: &str) -> Option<String> {
+    let library = env!("CARGO_PKG_VERSION");
+    let parts = |version: &str| version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>();
+    match parts(extension).cmp(&parts(library)) {
+        Ordering::Equal => None,
+        Ordering::Less => Some(format!(
+            "Version {library} of pg_millrace is installed, and this database still has {extension}: ALTER EXTENSION pg_millrace UPDATE;"
+        )),
+        Ordering::Greater => Some(format!(
+            "This database has pg_millrace {extension}, and the library that is loaded is still {library}: restart the server."
+        )),
+    }
 }
 
 /// Works on a pipeline's own tables.

@@ -43,7 +43,10 @@ pub extern "C-unwind" fn millrace_database_main(arg: pg_sys::Datum) {
             }
             Ok(Some(_)) => empty += 1,
             Ok(None) => return,
-            Err(e) => pgrx::log!("pg_millrace: step=find_pipelines error={:?}", e.to_string()),
+            Err(e) => {
+                let hint = e.hint.as_deref().unwrap_or_default();
+                pgrx::log!("pg_millrace: step=find_pipelines error={:?} hint={hint:?}", e.to_string())
+            }
         }
         if empty > PATIENCE {
             return;

@@ -121,7 +121,11 @@ fn tick_of(pipeline: &Pipeline) -> Option<Duration> {
 
 /// Notes the failure where people look; if even that fails, the server log has it.
 fn fail(pipeline_id: i32, error: &Error, failures: u32) {
-    pgrx::log!("pg_millrace: pipeline_id={pipeline_id} failures={failures} error={:?}", error.to_string());
+    let hint = error.hint.as_deref().unwrap_or_default();
+    pgrx::log!(
+        "pg_millrace: pipeline_id={pipeline_id} failures={failures} error={:?} hint={hint:?}",
+        error.to_string()
+    );
     let noted = transaction::run(Mode::Worker, || {
         if !scope::installed()? {
             return Ok(());
