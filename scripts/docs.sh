@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The documentation: `docs.sh` renews what is generated from the catalog and the sources and the picture that a test takes, checks the links and
 # makes the book;
+# `docs.sh book DIRECTORY` only makes the book, where mdbook is there already, and checks its links;
 # `docs.sh print reference|configuration URI`, `docs.sh print errors`, `docs.sh print picture FILE` print one generated part.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -20,33 +21,36 @@ print_part() {
     esac
 }
 
-find_mdbook() {
+have_mdbook() {
     for mdbook in "$(command -v mdbook || true)" "$MILLRACE_CACHE/mdbook/bin/mdbook"; do
-        if [ -x "$mdbook" ]; then return; fi
+        if [ -x "$mdbook" ]; then return 0; fi
     done
+    return 1
+}
+find_mdbook() {
+    if have_mdbook; then return; fi
     say "Building mdbook $MDBOOK_VERSION (a few minutes, once)"
     CARGO_TARGET_DIR=$MILLRACE_CACHE/mdbook/target cargo install mdbook --version "$MDBOOK_VERSION" --locked --no-default-features --features search \
         --root "$MILLRACE_CACHE/mdbook" >&2
     rm -rf "$MILLRACE_CACHE/mdbook/target"
 }
 
-make_book() {
-    local staged=$MILLRACE_CACHE/book-source book=$MILLRACE_CACHE/book page
-    find_mdbook
-    rm -rf "$staged"
+make_book() { # make_book DIRECTORY
+    local staged=$1-source book=$1
+    rm -rf "$staged" "$book"
     cp -R docs "$staged"
-    # A page that the summary does not name stands at its end.
-    for page in docs/*.md; do
-        page=${page#docs/}
-        [ "$page" = SUMMARY.md ] || grep -qF "($page)" docs/SUMMARY.md ||
-            echo "- [$(sed -n 's/^# //p' "docs/$page" | head -n 1)]($page)" >>"$staged/SUMMARY.md"
-    done
     "$mdbook" build "$staged" -d "$book"
+    rm -rf "$staged"
+    python3 scripts/docs/book_links.py "$book"
     echo "$book/index.html"
 }
 
 if [ "${1:-}" = print ]; then
     print_part "${@:2}"
+    exit
+fi
+if [ "${1:-}" = book ]; then
+    if have_mdbook; then make_book "$(realpath -m "$2")"; else echo 'skipped: mdbook is not there; make docs builds it'; fi
     exit
 fi
 uri=$(scripts/cluster.sh start)
@@ -64,4 +68,5 @@ scripts/setup.sh
     LAND_FILES=60 DASHBOARD_PICTURE=docs/pictures/dashboard.png pg_test/dashboard/run.sh
 )
 python3 scripts/docs/links.py
-make_book
+find_mdbook
+make_book "$MILLRACE_CACHE/book"

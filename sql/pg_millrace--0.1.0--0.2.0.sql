@@ -43,6 +43,18 @@ REVOKE ALL ON FUNCTION millrace.take_over(text) FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION millrace.take_over(text) TO millrace_admin;
 
+CREATE OR REPLACE FUNCTION millrace._refuse_null(argument text, is_null boolean) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF is_null THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = pg_catalog.format('argument "%s" must not be null', argument),
+            HINT = pg_catalog.format('Give a value for the argument %s.', argument);
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION millrace._drop(c millrace.consumer) RETURNS void
 LANGUAGE plpgsql
 AS $$

@@ -85,10 +85,13 @@ if [ -z "${PAGES:-}" ]; then
         try "$picture" up_to_date "${picture%.txt}.svg" scripts/docs.sh print picture "$picture"
     done
     try links python3 scripts/docs/links.py
+    try "the book" scripts/docs.sh book "$work/book"
     try commands pg_test/docs/commands.sh
 fi
 newcomers() { # what goes wrong in the quickstart, and what is then said
     make_server_dir 755 "$work/mistakes" "$work/mistakes/landing"
+    # A place that the server may neither read nor write.
+    make_server_dir 000 "$work/mistakes/closed"
     dropdb --if-exists --force docs_mistakes
     createdb docs_mistakes
     psql -XqAt -v ON_ERROR_STOP=1 -d docs_mistakes -o /dev/null -c 'CREATE EXTENSION pg_millrace'

@@ -42,7 +42,10 @@ def print_dashboard():
             sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN now() - interval '15 minutes' AND now()", sql)
             sql = re.sub(r"\$__timeGroup\((\w+), '(\w+)'\)", r"date_bin('\2', \1, 'epoch')", sql)
             assert "$__" not in sql, sql
+            if target["format"] == "time_series":
+                assert " AS time" in sql, f"{panel['title']}: nothing to draw over"
             print(f"\\echo {panel['title']}\n{sql};")
+            print(f"SELECT 'EMPTY: ' || '{panel['title']}' WHERE NOT EXISTS ({sql});")
 
 
 def check_rules():

@@ -47,6 +47,15 @@ echo "SET SESSION AUTHORIZATION grafana; $(python3 pg_test/monitoring/queries.py
 for expected in '^2970$' '^M[0-9]*|[0-9]*$' '^transactions|.*|.*|[0-9]*$'; do
     grep -q "$expected" "$work/dashboard" || { cat "$work/dashboard" >&2; fail "the dashboard does not show $expected"; }
 done
+if grep '^EMPTY' "$work/dashboard" >&2; then fail 'a panel of the dashboard has nothing to show'; fi
+# Rejects go by what was not met, with no value of a row in it.
+sql -o /dev/null -c "SELECT millrace.add_expectation('transactions', 'small amount', 'amount < 30')" \
+    -c "SELECT * FROM millrace.simulate('transactions', 'file://$work/landing', rows_per_file => 1000, files => 1, seed => 9, options => '{\"bad_ratio\": 0.01}')" \
+    -c "CALL docs.wait_for(\$\$SELECT count(*) > 0 FROM staging.transactions_rejects WHERE reasons::text LIKE '%small amount%'\$\$)"
+echo "SET SESSION AUTHORIZATION grafana; $(python3 pg_test/monitoring/queries.py dashboard)" | sql >"$work/dashboard"
+for expected in 'amount: not small amount' 'amount: not numeric(12,2)' 'record: fields or quotes'; do
+    [ "$(grep -c "^transactions|$expected|[0-9]*$" "$work/dashboard")" = 1 ] || { cat "$work/dashboard" >&2; fail "rejects by reason do not show $expected"; }
+done
 if sql -c 'SET SESSION AUTHORIZATION grafana' -c 'SELECT * FROM staging.transactions' >/dev/null 2>&1; then fail 'grafana sees rows'; fi
 echo 'dashboard: ok'
 

@@ -32,7 +32,7 @@ def prose(text):
 
 def main():
     catalog = json.load(sys.stdin)
-    missing = []
+    missing = [f"{signature}: no comment" for signature in catalog["uncommented"]]
     out = [
         "<!-- Made by `make docs` from the catalog; edit the comments in sql/schema instead. -->",
         "# SQL reference",
@@ -46,7 +46,7 @@ def main():
         comment = f["comment"] or ""
         names = [a["name"] for a in f["arguments"]]
         said = explained(comment, names) if names else {}
-        missing += [f"{f['signature']}: no comment"] if not comment else []
+        missing += [f"{f['signature']}: an argument has no name" for n in names if not n]
         missing += [f"{f['signature']}: {n} is not explained" for n in names if not said.get(n)]
         first, _, rest = comment.partition("\n")
         out += ["", f"### {f['name']}", "", "```text", f["usage"], "```", "", prose(first)]

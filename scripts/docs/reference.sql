@@ -8,9 +8,9 @@ SELECT jsonb_build_object(
                             || CASE WHEN p.prokind = 'p' THEN '' ELSE E'\n→ ' || pg_get_function_result(p.oid) END,
                    'comment', obj_description(p.oid, 'pg_proc'),
                    'arguments', coalesce((
-                       SELECT jsonb_agg(jsonb_build_object('name', a.name, 'type', format_type(p.proargtypes[a.n - 1], NULL),
-                                                           'default', pg_get_function_arg_default(p.oid, a.n::int)) ORDER BY a.n)
-                         FROM unnest(p.proargnames[1:p.pronargs]) WITH ORDINALITY AS a (name, n)), '[]'),
+                       SELECT jsonb_agg(jsonb_build_object('name', coalesce(p.proargnames[n], ''), 'type', format_type(p.proargtypes[n - 1], NULL),
+                                                           'default', pg_get_function_arg_default(p.oid, n)) ORDER BY n)
+                         FROM generate_series(1, p.pronargs) AS n), '[]'),
                    'callers', coalesce((
                        SELECT jsonb_agg(r ORDER BY r)
                          FROM unnest('{millrace_admin,millrace_consumer,millrace_monitor}'::text[]) AS r
@@ -19,6 +19,9 @@ SELECT jsonb_build_object(
           FROM pg_proc p
          WHERE p.pronamespace = 'millrace'::regnamespace AND p.proname NOT LIKE '\_%'
            AND p.prokind IN ('f', 'p') AND coalesce(obj_description(p.oid, 'pg_proc'), '') NOT LIKE 'Internal.%'),
+    'uncommented', (
+        SELECT coalesce(jsonb_agg(p.oid::regprocedure::text), '[]') FROM pg_proc p
+         WHERE p.pronamespace = 'millrace'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL),
     'views', (
         SELECT jsonb_agg(jsonb_build_object(
                    'name', c.relname,

@@ -13,7 +13,8 @@ AS $$
 BEGIN
     IF is_null THEN
         RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
-            MESSAGE = pg_catalog.format('argument "%s" must not be null', argument);
+            MESSAGE = pg_catalog.format('argument "%s" must not be null', argument),
+            HINT = pg_catalog.format('Give a value for the argument %s.', argument);
     END IF;
 END
 $$;
