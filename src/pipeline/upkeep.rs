@@ -12,6 +12,7 @@ use crate::lake::store::Credentials;
 use crate::model::location::Location;
 use crate::model::pipeline::Pipeline;
 use crate::model::{Error, Result};
+use crate::pg::memory;
 use crate::pg::runtime::{self, Task};
 use crate::pg::transaction::{self, Mode};
 use crate::pipeline::scope;
@@ -86,6 +87,9 @@ impl Upkeep {
             if sweeps {
                 kept.data_files_removed += table.remove_orphans(least).await?;
             }
+            // A checkpoint takes memory for each file of the table.
+            drop(table);
+            memory::give_back();
             Ok(kept)
         })?;
         self.running = Some((due, task));
