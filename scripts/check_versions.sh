@@ -11,7 +11,8 @@ for major in "$@"; do
     DOCS_RS=1 RUSTC_WRAPPER=$ROOT/scripts/rustc_bundled_bindings.sh cargo check --quiet --lib --no-default-features --features "pg$major"
 done
 # A build for a real server of that version must make its bindings from the server's headers: forget that there was nothing to make.
-for out in "$CARGO_TARGET_DIR"/debug/build/pgrx-pg-sys-*/out; do
-    run=${out%/out}
-    if [ -d "$out" ] && [ -z "$(ls -A "$out")" ]; then rm -rf "$run" "$CARGO_TARGET_DIR/debug/.fingerprint/${run##*/}"; fi
+# What such a run says is nothing, also where an earlier one has left files.
+for said in "$CARGO_TARGET_DIR"/debug/build/pgrx-pg-sys-*/output; do
+    run=${said%/output}
+    if [ -e "$said" ] && [ ! -s "$said" ]; then rm -rf "$run" "$CARGO_TARGET_DIR/debug/.fingerprint/${run##*/}"; fi
 done
