@@ -130,8 +130,9 @@ impl Server {
     pub fn start(&self) {
         let mut postmaster = self.lock();
         assert!(postmaster.is_none(), "the server is running already");
-        // After a kill the orphans of the old postmaster hold its shared memory for a moment; a new one then refuses to start.
-        let deadline = Instant::now() + Duration::from_secs(30);
+        // After a kill the orphans of the old postmaster hold its shared memory for a moment, a startup process for a minute; a new one
+        // then refuses to start.
+        let deadline = Instant::now() + Duration::from_secs(100);
         loop {
             let mut child = self.spawn();
             while child.try_wait().unwrap().is_none() {

@@ -101,7 +101,11 @@ pub fn strike(world: &World, kind: Kind, dice: &mut ChaCha8Rng) -> bool {
         KillLauncher => kill(world, "backend_type = 'pg_millrace launcher'", dice),
         KillBackend => kill(world, &format!("backend_type = 'client backend' AND datname = '{DATABASE}'"), dice),
         KillAnyProcess => kill(world, "true", dice),
-        KillPostmaster => restart(world, |world| world.server.kill()),
+        KillPostmaster => restart(world, |world| {
+            // Its startup process would hold on for a minute, in Postgres' own wait for a checkpointer that is gone.
+            drop(world.session());
+            world.server.kill()
+        }),
         StopImmediate => restart(world, |world| world.server.stop_immediate()),
         StopFast => restart(world, |world| {
             // Postgres 15 itself never ends if it is asked to while it recovers from the death of a process.
