@@ -48,6 +48,7 @@ DO $$ BEGIN
     ASSERT NOT EXISTS (SELECT FROM mill_test.done d JOIN millrace.chunk k USING (chunk_no) WHERE d.rows <> k.row_count), 'and whole';
     ASSERT (SELECT takeovers FROM millrace.consumers) > 0, 'leases were lost, or this has tested nothing';
     ASSERT (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()) = 0, 'no deadlock';
+    ASSERT (SELECT most_leased FROM mill_test.seen) > 0, 'somebody watched';
     ASSERT (SELECT most_leased FROM mill_test.seen) <= (SELECT max_in_flight FROM millrace.consumers), 'no more leases than allowed';
     ASSERT (SELECT longest_wait FROM mill_test.seen) < current_setting('mill_test.max_wait')::interval, (SELECT longest_wait FROM mill_test.seen)::text;
     ASSERT (SELECT count(*) FROM millrace.deliveries) < 500, (SELECT count(*) FROM millrace.deliveries)::text;

@@ -19,6 +19,7 @@ $$;
 
 -- Only locks of the consumers' own are of interest, not the loader's. A wait is timed from the look that first finds it: what pg_locks says
 -- it began at may be left of an earlier wait, for ProcWakeup (proc.c, 14 to 17) clears that of the process that wakes, not of the one woken.
+-- But it tells one wait from the next, where a worker comes to wait for the same lock again.
 CREATE PROCEDURE mill_test.watch() LANGUAGE plpgsql AS $$
 DECLARE
     waits jsonb := '{}';
@@ -27,7 +28,7 @@ BEGIN
     WHILE NOT (SELECT over FROM mill_test.seen) LOOP
         look := EXTRACT(epoch FROM clock_timestamp());
         waits := (SELECT coalesce(jsonb_object_agg(w.what, coalesce(waits -> w.what, to_jsonb(look))), '{}')
-                  FROM (SELECT DISTINCT concat_ws(' ', l.pid, l.locktype, l.relation, l.page, l.tuple, l.transactionid, l.classid, l.objid) AS what
+                  FROM (SELECT DISTINCT concat_ws(' ', l.pid, l.locktype, l.relation, l.page, l.tuple, l.transactionid, l.classid, l.objid, l.waitstart) AS what
                         FROM pg_locks l JOIN pg_stat_activity a USING (pid)
                         WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple', 'advisory') AND a.application_name = 'mill_worker' AND a.datname = current_database()) w);
         UPDATE mill_test.seen SET
