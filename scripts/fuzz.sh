@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Feeds hostile bytes to each target of fuzz/ for FUZZ_SECONDS (60) or FUZZ_RUNS executions, whichever ends first, one after the other;
-# FUZZ_TARGETS names a subset. A panic, a hang of 10 seconds or more than FUZZ_MEMORY megabytes (1024) ends it with the input in $FUZZ_HOME/<target>, where what was learned is kept too. With FUZZ_PG, how to
-# reach a server, each text that is cast is compared with what Postgres makes of it. The last lines say how often each target ran.
-# Needs no tool but the compiler that builds the extension, and a C++ compiler.
+# FUZZ_TARGETS names a subset. A panic, a hang of 10 seconds or more than FUZZ_MEMORY megabytes (1024) ends it with the input in
+# $FUZZ_HOME/<target>, where what was learned is kept too. With FUZZ_PG, how to reach a server, each text that is cast is compared with what
+# Postgres makes of it. The last lines say how often each target ran. Needs no tool but the compiler that builds the extension, and a C++ compiler.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"

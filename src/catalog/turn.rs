@@ -10,7 +10,7 @@ use crate::model::{Code, Error, Result};
 use crate::pg::direct::{self, Access, Key, Seen, Table};
 use crate::pg::{builtin, session};
 
-/// Acked and skipped deliveries that are kept before the oldest are purged, which the statements do.
+/// Acked and skipped deliveries that are kept before the oldest are purged: millrace._closed (sql/schema/44) does that with the next one.
 const KEPT: i32 = 163;
 
 /// Leases the next chunk, if it can be had at once: the new row of millrace.delivery.

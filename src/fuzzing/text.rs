@@ -26,7 +26,6 @@ struct Record {
 /// All records of a file that comes in blocks of `block` bytes; `None` where the file is refused.
 fn records(mut reader: Reader, format: &Format, data: &[u8], block: usize) -> Option<Vec<Record>> {
     let mut found = Vec::new();
-    let mut columns = 0;
     for block in data.chunks(block.max(1)) {
         reader.push(block);
         while let Some(batch) = reader.next_batch(7).ok()? {
@@ -36,7 +35,6 @@ fn records(mut reader: Reader, format: &Format, data: &[u8], block: usize) -> Op
     reader.finish();
     while let Some(batch) = reader.next_batch(7).ok()? {
         note(&batch, format, &mut found);
-        columns = columns.max(batch.fields.num_columns());
     }
     // A column that came later is NULL in what was read before.
     for record in &mut found {

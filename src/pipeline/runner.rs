@@ -64,8 +64,6 @@ pub struct Runner {
     discovery: Discovery,
     cleaner: Cleaner,
     publisher: Publisher,
-    /// The pipeline works from here: nothing changes that while a process lives.
-    at_home: bool,
     /// Files that could not be read, with why, since they were last asked for.
     failed: Vec<(String, Error)>,
     /// Lost races in a row.
@@ -107,7 +105,6 @@ impl Runner {
             discovery: Discovery::default(),
             cleaner: Cleaner::default(),
             publisher: Publisher::default(),
-            at_home: false,
             failed: vec![],
             conflicts: 0,
             ahead: None,
@@ -158,14 +155,14 @@ impl Runner {
             let reason = pipeline.state_reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
             return Ok(Tick::Off(format!("it is {}{reason}", pipeline.state)));
         }
-        if !self.at_home {
+        if !self.publisher.at_home {
             if let Err(e) = home::check(self.mode, pipeline) {
                 if e.code == Code::Stopped {
                     self.stop(pipeline, position, &e)?;
                 }
                 return Err(e);
             }
-            self.at_home = true;
+            self.publisher.at_home = true;
         }
         if self.retained.is_none_or(|last| last.elapsed() > RETAIN_EVERY) {
             self.filling = filling::is_due(self.mode, pipeline)?;

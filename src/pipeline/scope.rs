@@ -17,10 +17,11 @@ use crate::pg::unchanged::{self, Kept};
 use crate::pg::user::Acting;
 use crate::pg::{error, gucs, spi};
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone)]
 struct Extension {
-    owner: u32,
-    version: String,
+    owner: Oid,
+    /// Where tables and library are of two versions.
+    to_update: Option<String>,
 }
 
 fn extension() -> Result<Extension> {
@@ -29,8 +30,14 @@ fn extension() -> Result<Extension> {
     }
     // Nobody can change its owner, to drop it drops its tables, and an update changes functions and views.
     let ask = |_: &()| {
+        #[derive(Deserialize)]
+        struct Row {
+            owner: u32,
+            version: String,
+        }
         let sql = "SELECT extowner::bigint AS owner, extversion AS version FROM pg_catalog.pg_extension WHERE extname = 'pg_millrace'";
-        Ok(spi::read(sql, vec![])?.pop())
+        let found: Option<Row> = spi::read(sql, vec![])?.pop();
+        Ok(found.map(|row| Extension { owner: Oid::from(row.owner), to_update: what_to_update(&row.version) }))
     };
     unchanged::or_ask(&FOUND, (), ask)?.ok_or_else(|| {
         Error::new(Code::WrongState, "extension pg_millrace is not installed in this database")
@@ -48,9 +55,9 @@ pub fn installed() -> Result<bool> {
 /// Works on the tables of schema millrace.
 pub fn catalog<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     let _settings = Scope::pin(&BTreeMap::new())?;
-    let Extension { owner, version } = extension()?;
-    let _acting = Acting::r#as(Oid::from(owner), false);
-    match what_to_update(&version) {
+    let Extension { owner, to_update } = extension()?;
+    let _acting = Acting::r#as(owner, false);
+    match to_update {
         None => f(),
         Some(hint) => error::hint_where_missing(&hint, f),
     }

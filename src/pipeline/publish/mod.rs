@@ -55,7 +55,8 @@ pub struct Publisher {
     next_due: Option<Instant>,
     /// The one layer that is meant.
     only: Option<String>,
-    at_home: bool,
+    /// The pipeline works from here: nothing changes that while a process lives.
+    pub at_home: bool,
     /// Of these tables, and of the raw layer's.
     pub upkeep: Upkeep,
 }
