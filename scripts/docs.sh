@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The documentation: `docs.sh` renews what is generated from the catalog and the sources and the picture that a test takes, checks the links and
-# makes the book;
+# The documentation: `docs.sh` renews what is generated from the catalog and the sources, the picture that a test takes and the page of rights
+# that one measures, checks the links and makes the book;
 # `docs.sh book DIRECTORY` only makes the book, where mdbook is there already, and checks its links;
 # `docs.sh print reference|configuration URI`, `docs.sh print errors`, `docs.sh print picture FILE` print one generated part.
 set -euo pipefail
@@ -67,6 +67,7 @@ scripts/setup.sh
     PATH=$(bindir):$PATH
     LAND_FILES=60 DASHBOARD_PICTURE=docs/pictures/dashboard.png pg_test/dashboard/run.sh
 )
+PRIVILEGES_PAGE=$ROOT/docs/privileges.md cargo test --no-default-features --test e2e what_each_role_may_do
 python3 scripts/docs/links.py
 find_mdbook
 make_book "$MILLRACE_CACHE/book"

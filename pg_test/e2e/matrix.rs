@@ -28,11 +28,13 @@ const ALONE: &[(&str, &str)] = &[
     ("lifecycle", "processes, databases and names; files only make chunks"),
     ("model", "consumers; files only make chunks"),
     ("allowed", "paths and links of the disk; how other places are spelled is a unit test"),
+    ("hostile", "roles, names and rights within the database"),
     (
         "moving",
         "servers and databases that are copied and restored; what the lake holds is asked the same way everywhere",
     ),
     ("rights", "roles, and the rights on local files that COPY asks for"),
+    ("rights_tables", "both at once: places of each kind"),
     ("matrix", "this list"),
 ];
 

@@ -272,14 +272,19 @@ impl Server {
 
     /// What pg_dump writes of a database.
     pub fn dump(&self, database: &str) -> String {
+        self.dump_as(database, "postgres").unwrap_or_else(|e| panic!("pg_dump: {e}"))
+    }
+
+    /// The same by another role, or what it says instead.
+    pub fn dump_as(&self, database: &str, user: &str) -> Result<String, String> {
         let output = Command::new(bindir().join("pg_dump"))
             .arg("-h")
             .arg(self.dir.join("socket"))
-            .args(["-p", &PORT.to_string(), "-U", "postgres", database])
+            .args(["-p", &PORT.to_string(), "-U", user, database])
             .output()
             .unwrap();
-        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     pub fn log_tail(&self) -> String {
@@ -306,6 +311,7 @@ impl Drop for Server {
             }
         }
         let failed = std::thread::panicking();
+        let shown = secrets_in(&self.log());
         if failed {
             note(&format!("server log ({}):\n{}", self.dir.join("log").display(), self.log_tail()));
         }
@@ -313,7 +319,32 @@ impl Drop for Server {
             unmount(&self.dir);
         }
         release_dir(&self.dir, failed);
+        assert!(failed || shown.is_empty(), "a secret is in the log, in a line of this kind: {shown:?}");
     }
+}
+
+/// Whether a text shows a key of Azurite's, a wrong one that tests make of it, or the signature of a token.
+pub fn shows_secret(text: &str) -> bool {
+    let signed = text
+        .split("sig=")
+        .skip(1)
+        .any(|s| s.chars().take_while(|c| c.is_ascii_alphanumeric() || "%+/=-_".contains(*c)).count() > 20);
+    signed || text.contains("8vdM02xNOcqFlqUwJPLlm")
+}
+
+/// The beginnings of lines with secrets in them; those aside that repeat what a statement said.
+fn secrets_in(log: &str) -> Vec<String> {
+    let mut repeated = false;
+    let mut found = Vec::new();
+    for line in log.lines() {
+        if line.starts_with("20") {
+            repeated = ["STATEMENT:  ", "CONTEXT:  SQL statement "].iter().any(|kind| line.contains(kind));
+        }
+        if !repeated && shows_secret(line) {
+            found.push(line.chars().take(100).collect());
+        }
+    }
+    found
 }
 
 /// Makes a directory a disk of its own.

@@ -89,6 +89,7 @@ impl Session {
         let Err(error) = self.client.simple_query(sql) else { panic!("this should have been refused: {sql}") };
         let Some(db_error) = error.as_db_error() else { panic!("{sql}\n{error}") };
         assert_eq!(db_error.code(), &SqlState::from_code(state), "{sql}\n{}", explain(&error));
+        assert!(!crate::server::shows_secret(&explain(&error)), "an error shows a secret");
         db_error.clone()
     }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Checks the links of README, ARCHITECTURE, CHANGELOG, docs and examples: files and headings within the repository exist; and that the summary of the book names
+"""Checks the links of README, ARCHITECTURE, CHANGELOG, SECURITY, docs and examples: files and headings within the repository exist; and that the summary of the book names
 each page once. Other sites are not asked."""
 import pathlib
 import re
 import sys
 
 root = pathlib.Path(__file__).resolve().parents[2]
-pages = [root / n for n in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")] + sorted((root / "docs").rglob("*.md")) + sorted((root / "examples").rglob("*.md"))
+pages = [root / n for n in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md")] + sorted((root / "docs").rglob("*.md")) + sorted((root / "examples").rglob("*.md"))
 
 
 def anchors(page):

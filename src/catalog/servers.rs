@@ -17,6 +17,8 @@ struct Server {
     usable: bool,
     options: Credentials,
     mapping: Option<Credentials>,
+    /// There is a user mapping; one without options comes out of a dump by somebody who may not see them.
+    mapped: bool,
     /// Who may have made the mapping: one's own each for himself, that of PUBLIC the server's owner.
     mapped_by: i64,
 }
@@ -25,7 +27,7 @@ const SERVERS: &str = "SELECT s.srvname AS name, pg_catalog.has_server_privilege
         COALESCE((SELECT pg_catalog.jsonb_object_agg(o.option_name, o.option_value)
                     FROM pg_catalog.pg_options_to_table(s.srvoptions) AS o), '{}') AS options,
         (SELECT pg_catalog.jsonb_object_agg(o.option_name, o.option_value)
-           FROM pg_catalog.pg_options_to_table(m.umoptions) AS o) AS mapping,
+           FROM pg_catalog.pg_options_to_table(m.umoptions) AS o) AS mapping, m.umuser IS NOT NULL AS mapped,
         (CASE WHEN m.umuser = 0 THEN s.srvowner ELSE $1::oid END)::bigint AS mapped_by
    FROM pg_catalog.pg_foreign_server AS s
    JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'millrace'
@@ -58,16 +60,15 @@ pub fn credentials(role: u32, location: &Location) -> Result<Credentials> {
             .hint("federated_token_file and use_managed_identity are for members of pg_read_server_files, or in a user mapping for PUBLIC on a server that one of them owns."));
     }
     if server.mapping.is_none() && !server_options::needs_no_mapping(&given) {
-        return Err(Error::new(
-            Code::UndefinedObject,
-            format!("server \"{}\" has no user mapping for role \"{}\"", server.name, user::name(role)),
-        )
-        .detail(format!("location: {location}"))
-        .hint(format!(
-            "CREATE USER MAPPING FOR \"{}\" SERVER \"{}\" OPTIONS (account_key '…');",
-            user::name(role),
-            server.name
-        )));
+        let (role, name) = (user::name(role), &server.name);
+        let (lacks, to_do) = if server.mapped {
+            (format!("has a user mapping without credentials for role \"{role}\""), "ALTER")
+        } else {
+            (format!("has no user mapping for role \"{role}\""), "CREATE")
+        };
+        return Err(Error::new(Code::UndefinedObject, format!("server \"{name}\" {lacks}"))
+            .detail(format!("location: {location}"))
+            .hint(format!("{to_do} USER MAPPING FOR \"{role}\" SERVER \"{name}\" OPTIONS (account_key '…');")));
     }
     Ok(given)
 }

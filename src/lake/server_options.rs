@@ -126,6 +126,8 @@ fn check_identity(given: &Credentials) -> Result<()> {
             .hint(hint))
     };
     match identities(given).as_slice() {
+        // As in a dump by somebody who may not see the options: whoever may is to add them again.
+        [] if given.is_empty() => {}
         [] => {
             return bad(
                 "a user mapping needs credentials".into(),
@@ -328,7 +330,7 @@ K+q4QsscYwIgW8nLepYF+DHQoT0MfzGr8hk9Y2wv8CGPPgOUM9+AXTU=\n\
             ),
             (Place::UserMapping, vec![("ca_certificate", CERTIFICATE)], "ALTER SERVER"),
             (Place::UserMapping, vec![("network_timeout", "1")], "no option"),
-            (Place::UserMapping, vec![], "needs credentials"),
+            (Place::UserMapping, vec![("client_id", "x")], "needs credentials"),
             (Place::Wrapper, vec![("x", "TOPSECRET")], "no options"),
         ] {
             let error = check(place, &options(&given)).unwrap_err();

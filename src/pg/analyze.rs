@@ -5,6 +5,10 @@
 //! by name too, with a hint. Errors that Postgres raises itself (syntax, unknown columns) pass with a hint where they have none; the
 //! caller must not go on after them.
 //! Nothing is executed, and nothing is written.
+//!
+//! SAFETY, for every `unsafe fn` of this folder: it is called on the server's thread in a transaction, with trees that Postgres' parser has made
+//! (whole, of the node types that their tags tell, in a memory context that outlives the call), and with Oids that are looked up anew, so that one
+//! that is gone raises an error or gives NULL. Strings that Postgres gives are copied or shown before the context goes.
 
 mod calls;
 pub(in crate::pg) mod deparse;
@@ -52,6 +56,7 @@ pub fn analyze(query: &str, staging: pg_sys::Oid, signed: bool, hll: Option<Hll>
 }
 
 unsafe fn plan(parsed: *mut pg_sys::Query, table: pg_sys::Oid, signed: bool, hll: Option<Hll>) -> Result<Plan> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let mut query = deparse::query(parsed)?;
         let staging = Staging::new(table);
@@ -123,6 +128,7 @@ unsafe fn plan(parsed: *mut pg_sys::Query, table: pg_sys::Oid, signed: bool, hll
 }
 
 unsafe fn group_keys(parsed: *mut pg_sys::Query) -> Result<Vec<*mut pg_sys::Node>> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let clauses = PgList::<pg_sys::SortGroupClause>::from_pg((*parsed).groupClause);
         if clauses.len() > MOST_KEYS {
@@ -136,6 +142,7 @@ unsafe fn group_keys(parsed: *mut pg_sys::Query) -> Result<Vec<*mut pg_sys::Node
 }
 
 unsafe fn key(node: *mut pg_sys::Node, staging: &Staging) -> Result<Expression> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let expression = staging.expression(node)?;
         let type_oid = pg_sys::exprType(node);
@@ -147,6 +154,7 @@ unsafe fn key(node: *mut pg_sys::Node, staging: &Staging) -> Result<Expression> 
 
 /// The view's columns, named as Postgres names them.
 unsafe fn outputs(outside: &Substituted) -> Result<Vec<Output>> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let mut outputs: Vec<Output> = Vec::new();
         for target in PgList::<pg_sys::TargetEntry>::from_pg(outside.targets).iter_ptr() {

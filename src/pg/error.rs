@@ -90,7 +90,11 @@ fn encode(state: [u8; 5]) -> PgSqlErrorCode {
 ///
 /// To be called when the library is loaded.
 pub fn keep_backtraces_out() {
-    // SAFETY: the server's processes have one thread when they load a library; nothing reads the environment meanwhile.
+    if ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"].iter().all(|name| std::env::var_os(name).is_none()) {
+        return;
+    }
+    // SAFETY: the postmaster has one thread when it preloads libraries. A session that loads this one by itself has none of ours and none of
+    // Postgres' beside its own: only a thread that another extension has begun there could read the environment at this moment.
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }
 

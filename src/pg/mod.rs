@@ -2,6 +2,8 @@
 //!
 //! Everything above it speaks plain Rust values and [`crate::model::Error`]. Nothing here knows what a pipeline is.
 
+#![deny(clippy::undocumented_unsafe_blocks)]
+
 pub mod analyze;
 pub mod bgworker;
 pub mod builtin;

@@ -3,7 +3,7 @@
 //! Errors that Postgres raises unwind, as everywhere in this folder; the enclosing transaction or subtransaction catches
 //! them. Polls that only read use [`read`], which assigns no transaction id and sees the caller's snapshot.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 
@@ -92,7 +92,10 @@ impl Connection {
     fn open() -> Result<Connection> {
         // SAFETY: on the server's thread in a transaction.
         match unsafe { pg_sys::SPI_connect() } {
-            code if code == pg_sys::SPI_OK_CONNECT as i32 => Ok(Connection),
+            code if code == pg_sys::SPI_OK_CONNECT as i32 => {
+                OPEN.set(OPEN.get() + 1);
+                Ok(Connection)
+            }
             code => Err(Error::new(Code::Internal, format!("could not connect to SPI: {code}"))),
         }
     }
@@ -100,6 +103,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        OPEN.set(OPEN.get() - 1);
         if !std::thread::panicking() {
             // SAFETY: ours is the current connection. While unwinding the abort of the (sub)transaction ends it.
             unsafe { pg_sys::SPI_finish() };
@@ -110,13 +114,19 @@ impl Drop for Connection {
 /// Enough for every statement of many pipelines; beyond it all are dropped, so that text that changes with partitions can't pile up.
 const MOST_PLANS: usize = 512;
 
+/// Plans of one text, by the types of what is bound: a text that says nothing of them may come with several.
+type Plans = Vec<(Vec<pg_sys::Oid>, pg_sys::SPIPlanPtr)>;
+
 thread_local! {
     /// Saved plans by their text. The server has one thread that ever comes here.
-    static PLANS: RefCell<HashMap<String, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<String, Plans>> = RefCell::new(HashMap::new());
+    /// Connections that are open: a statement may call a function that runs statements.
+    static OPEN: Cell<u32> = const { Cell::new(0) };
 }
 
 fn plan(sql: &str, types: &mut [pg_sys::Oid]) -> Result<pg_sys::SPIPlanPtr> {
-    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(sql).copied()) {
+    let kept = |plans: &Plans| plans.iter().find(|(of, _)| of == types).map(|(_, plan)| *plan);
+    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(sql).and_then(kept)) {
         return Ok(plan);
     }
     let text =
@@ -132,13 +142,14 @@ fn plan(sql: &str, types: &mut [pg_sys::Oid]) -> Result<pg_sys::SPIPlanPtr> {
         plan
     };
     PLANS.with_borrow_mut(|plans| {
-        if plans.len() >= MOST_PLANS {
-            for (_, old) in plans.drain() {
-                // SAFETY: kept plans that nothing else refers to.
+        // Plans of statements that this one is called by are in use.
+        if plans.len() >= MOST_PLANS && OPEN.get() == 1 {
+            for (_, old) in plans.drain().flat_map(|(_, plans)| plans) {
+                // SAFETY: a kept plan, of which nothing is left but what is in this map: the only connection runs none yet.
                 unsafe { pg_sys::SPI_freeplan(old) };
             }
         }
-        plans.insert(sql.to_string(), plan);
+        plans.entry(sql.to_string()).or_default().push((types.to_vec(), plan));
     });
     Ok(plan)
 }

@@ -13,6 +13,7 @@ const KNOWN: &str =
 
 /// `hll`: distinct values are counted by its sketches.
 pub unsafe fn call(aggref: *mut pg_sys::Aggref, staging: &Staging, hll: Option<&Hll>) -> Result<Call> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let call = &*aggref;
         let signature = deparse::text(pg_sys::format_procedure(call.aggfnoid))?;
@@ -91,6 +92,7 @@ const ORDERED: [&str; 7] =
 
 /// Gives such aggregates an order to the last row, that of arrival, so that every computation gives the same.
 pub unsafe fn order_by_arrival(aggref: *mut pg_sys::Aggref, staging: pg_sys::Oid) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let call = &mut *aggref;
         let name = deparse::text(pg_sys::get_func_name(call.aggfnoid))?;
@@ -133,6 +135,7 @@ pub unsafe fn order_by_arrival(aggref: *mut pg_sys::Aggref, staging: pg_sys::Oid
 
 /// An aggregate that is computed from the rows of a group whenever one of them changes.
 unsafe fn again(aggref: *mut pg_sys::Aggref, staging: &Staging, signature: &str) -> Result<Call> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let call = &*aggref;
         rules::check_storable(call.aggtype, signature)?;
@@ -147,6 +150,7 @@ unsafe fn again(aggref: *mut pg_sys::Aggref, staging: &Staging, signature: &str)
 
 unsafe fn argument(call: &pg_sys::Aggref) -> Option<*mut pg_sys::Node> {
     let target = PgList::<pg_sys::TargetEntry>::from_pg;
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { target(call.args).head().map(|t| (*t).expr.cast()) }
 }
 
@@ -160,6 +164,7 @@ fn plain(function: Function, kept_type: &str, filter: Option<String>) -> Call {
 
 /// What a sum is kept as where it is exact, so that adding up chunk by chunk gives what adding up at once would.
 unsafe fn number(call: &pg_sys::Aggref, argument: *mut pg_sys::Node) -> Option<(&'static str, Digits)> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         match PgList::<pg_sys::Oid>::from_pg(call.aggargtypes).get_oid(0)? {
             pg_sys::INT2OID | pg_sys::INT4OID => Some(("bigint", Digits::Whole)),
@@ -178,6 +183,7 @@ unsafe fn smallest_or_greatest(
     signature: &str,
     filter: Option<String>,
 ) -> Result<Call> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         rules::check_storable(call.aggtype, signature)?;
         rules::check_ordered(call.aggtype, signature)?;

@@ -23,6 +23,7 @@ const SETTINGS: [(&CStr, &CStr); 6] = [
 
 /// Runs `work` under fixed settings. If Postgres raises an error inside, the end of the transaction restores them.
 pub unsafe fn pinned<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let level = pg_sys::NewGUCNestLevel();
         for (name, value) in SETTINGS {
@@ -51,11 +52,13 @@ pub struct Staging {
 impl Staging {
     pub unsafe fn new(relation: pg_sys::Oid) -> Staging {
         // The name is shown nowhere: columns of a single table come out bare.
+        // SAFETY: as promised by the caller (see `analyze`).
         Staging { context: unsafe { pg_sys::deparse_context_for(c"staging".as_ptr(), relation) } }
     }
 
     /// An expression that stands for itself, with every cast written out so that its type can't change.
     pub unsafe fn expression(&self, node: *mut pg_sys::Node) -> Result<Expression> {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe {
             let sql = text(pg_sys::deparse_expression(node, self.context, false, true))?;
             let type_oid = pg_sys::exprType(node);
@@ -69,12 +72,14 @@ impl Staging {
     }
 
     pub unsafe fn condition(&self, node: *mut pg_sys::Node) -> Result<String> {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe { text(pg_sys::deparse_expression(node, self.context, false, false)) }
     }
 }
 
 /// A whole query. It is copied first, because showing a query may change it.
 pub unsafe fn query(query: *mut pg_sys::Query) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let copy: *mut pg_sys::Query = pg_sys::copyObjectImpl(query.cast()).cast();
         Ok(text(pg_sys::pg_get_querydef(copy, false))?.trim().to_owned())
@@ -82,11 +87,13 @@ pub unsafe fn query(query: *mut pg_sys::Query) -> Result<String> {
 }
 
 pub unsafe fn type_name(type_oid: pg_sys::Oid, typmod: i32) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { text(pg_sys::format_type_with_typemod(type_oid, typmod)) }
 }
 
 /// How GROUP BY tells values of a type apart.
 unsafe fn equality(type_oid: pg_sys::Oid) -> Result<(Option<String>, Hash)> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_HASH_EXTENDED_PROC;
         let entry = &*pg_sys::lookup_type_cache(type_oid, flags as i32);
@@ -116,6 +123,7 @@ unsafe fn equality(type_oid: pg_sys::Oid) -> Result<(Option<String>, Hash)> {
 }
 
 unsafe fn operator(operator: pg_sys::Oid) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let (mut names, mut arguments) = (std::ptr::null_mut(), std::ptr::null_mut());
         pg_sys::format_operator_parts(operator, &mut names, &mut arguments, false);
@@ -128,6 +136,7 @@ unsafe fn operator(operator: pg_sys::Oid) -> Result<String> {
 }
 
 unsafe fn function(function: pg_sys::Oid) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
         let name = pg_sys::get_func_name(function);
@@ -140,6 +149,7 @@ unsafe fn function(function: pg_sys::Oid) -> Result<String> {
 
 /// The collation of a type that has one; `of` says whose it is.
 pub unsafe fn collation(type_oid: pg_sys::Oid, collation: pg_sys::Oid, of: &str) -> Result<Option<String>> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         if !pg_sys::type_is_collatable(type_oid) {
             return Ok(None);
@@ -157,6 +167,7 @@ pub unsafe fn text(string: *const c_char) -> Result<String> {
     if string.is_null() {
         return Err(Error::new(Code::Internal, "Postgres gave no text for a part of the aggregate's query"));
     }
+    // SAFETY: as promised by the caller (see `analyze`).
     let bytes: CString = unsafe { CStr::from_ptr(string) }.to_owned();
     bytes.into_string().map_err(|_| {
         Error::new(Code::Unsupported, "an aggregate's query must be plain UTF-8 in the database's encoding")

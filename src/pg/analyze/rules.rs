@@ -45,15 +45,18 @@ enum Trouble {
 }
 
 pub unsafe fn check_row_expression(node: *mut pg_sys::Node) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { check(node, Scope::Row) }
 }
 
 pub unsafe fn check_group_expression(node: *mut pg_sys::Node) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { check(node, Scope::Group) }
 }
 
 unsafe fn check(node: *mut pg_sys::Node, scope: Scope) -> Result<()> {
     let mut walk = Walk { scope, refused: None };
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { check_node(node, (&raw mut walk).cast()) };
     match walk.refused {
         Some(error) => Err(error),
@@ -63,6 +66,7 @@ unsafe fn check(node: *mut pg_sys::Node, scope: Scope) -> Result<()> {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn check_node(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: called by a walker with its own nodes and with the context that the walk was begun with.
     unsafe {
         if node.is_null() {
             return false;
@@ -77,6 +81,7 @@ unsafe extern "C-unwind" fn check_node(node: *mut pg_sys::Node, context: *mut c_
 }
 
 unsafe fn judge(node: *mut pg_sys::Node, scope: Scope) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         match (*node).type_ {
             pg_sys::NodeTag::T_Var => return judge_column(node.cast(), scope),
@@ -107,6 +112,7 @@ unsafe fn judge(node: *mut pg_sys::Node, scope: Scope) -> Result<()> {
 }
 
 unsafe fn judge_column(var: *mut pg_sys::Var, scope: Scope) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         match (*var).varattno {
             0 => Err(refused("a whole row as a value").hint("Name its columns.")),
@@ -123,6 +129,7 @@ unsafe fn judge_column(var: *mut pg_sys::Var, scope: Scope) -> Result<()> {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn check_function(function: pg_sys::Oid, context: *mut c_void) -> bool {
+    // SAFETY: called by a walker with its own nodes and with the context that the walk was begun with.
     unsafe {
         let functions = context.cast::<Functions>();
         let trouble = match pg_sys::func_volatile(function) as u8 {
@@ -146,6 +153,7 @@ unsafe extern "C-unwind" fn check_function(function: pg_sys::Oid, context: *mut 
 }
 
 unsafe fn is_builtin(function: pg_sys::Oid, name: &str, arguments: i32) -> bool {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         is_in_catalog(function)
             && pg_sys::get_func_nargs(function) == arguments
@@ -154,11 +162,13 @@ unsafe fn is_builtin(function: pg_sys::Oid, name: &str, arguments: i32) -> bool 
 }
 
 pub unsafe fn is_in_catalog(function: pg_sys::Oid) -> bool {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { pg_sys::get_func_namespace(function).to_u32() == pg_sys::PG_CATALOG_NAMESPACE }
 }
 
 /// What the user wrote: an operator or a cast rather than the function behind it.
 unsafe fn operation(node: *mut pg_sys::Node, function: pg_sys::Oid) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let cast = |from: *mut pg_sys::Node| -> Result<String> {
             let from = deparse::type_name(pg_sys::exprType(from), -1)?;
@@ -190,6 +200,7 @@ unsafe fn operation(node: *mut pg_sys::Node, function: pg_sys::Oid) -> Result<St
 
 /// A type that a column can have.
 pub unsafe fn check_storable(type_oid: pg_sys::Oid, what: &str) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         if pg_sys::get_typtype(type_oid) as u8 != pg_sys::TYPTYPE_PSEUDO {
             return Ok(());
@@ -201,6 +212,7 @@ pub unsafe fn check_storable(type_oid: pg_sys::Oid, what: &str) -> Result<()> {
 
 /// A type whose values a unique index can tell apart.
 pub unsafe fn check_ordered(type_oid: pg_sys::Oid, what: &str) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let entry = pg_sys::lookup_type_cache(type_oid, pg_sys::TYPECACHE_CMP_PROC as i32);
         if (*entry).cmp_proc != pg_sys::InvalidOid {
@@ -214,5 +226,6 @@ pub unsafe fn check_ordered(type_oid: pg_sys::Oid, what: &str) -> Result<()> {
 }
 
 pub unsafe fn has_equality(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe { (*pg_sys::lookup_type_cache(type_oid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr != pg_sys::InvalidOid }
 }

@@ -15,6 +15,7 @@ const WITHOUT: &str = "Read the staging table directly; put conditions into WHER
 
 /// The one SELECT that the text holds.
 pub unsafe fn only_select(source: &CStr) -> Result<*mut pg_sys::RawStmt> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let list = pg_sys::raw_parser(source.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let statements = PgList::<pg_sys::RawStmt>::from_pg(list);
@@ -37,6 +38,7 @@ pub unsafe fn only_select(source: &CStr) -> Result<*mut pg_sys::RawStmt> {
 
 /// What the parse analysis would hide or stumble over.
 unsafe fn check_clauses(select: *mut pg_sys::SelectStmt) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let select = &*select;
         if select.op != pg_sys::SetOperation::SETOP_NONE {
@@ -72,6 +74,7 @@ unsafe fn check_clauses(select: *mut pg_sys::SelectStmt) -> Result<()> {
 }
 
 unsafe fn is_star(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_ColumnRef {
             return false;
@@ -83,6 +86,7 @@ unsafe fn is_star(node: *mut pg_sys::Node) -> bool {
 
 /// The analysed query: the staging table alone, and no clause that can't be kept.
 pub unsafe fn check(query: *mut pg_sys::Query, staging: pg_sys::Oid) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let query = &*query;
         check_tables(query, staging)?;
@@ -120,6 +124,7 @@ pub unsafe fn check(query: *mut pg_sys::Query, staging: pg_sys::Oid) -> Result<(
 }
 
 unsafe fn check_tables(query: &pg_sys::Query, staging: pg_sys::Oid) -> Result<()> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let tables = PgList::<pg_sys::RangeTblEntry>::from_pg(query.rtable);
         for table in tables.iter_ptr() {
@@ -174,6 +179,7 @@ unsafe fn check_tables(query: &pg_sys::Query, staging: pg_sys::Oid) -> Result<()
 
 /// The table as the query means it, qualified.
 pub unsafe fn relation_name(relation: pg_sys::Oid) -> Result<String> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
         let name = pg_sys::get_rel_name(relation);

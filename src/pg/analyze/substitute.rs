@@ -34,6 +34,7 @@ struct Walk<'a> {
 }
 
 pub unsafe fn substitute(query: *mut pg_sys::Query, keys: &[*mut pg_sys::Node]) -> Result<Substituted> {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let mut walk = Walk { keys, calls: Vec::new(), ungrouped: None };
         let mut targets = PgList::<pg_sys::TargetEntry>::new();
@@ -61,6 +62,7 @@ pub unsafe fn substitute(query: *mut pg_sys::Query, keys: &[*mut pg_sys::Node]) 
 impl Substituted {
     /// The query that reads groups instead of rows.
     pub unsafe fn over_groups(&self, query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query> {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe {
             let outer: *mut pg_sys::Query = pg_sys::copyObjectImpl(query.cast()).cast();
             let mut tables = PgList::<pg_sys::RangeTblEntry>::new();
@@ -77,6 +79,7 @@ impl Substituted {
 
     /// True where each grouping expression is an output column by itself.
     pub unsafe fn keys_shown(&self) -> bool {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe {
             (1..=self.keys).all(|key| {
                 PgList::<pg_sys::TargetEntry>::from_pg(self.targets).iter_ptr().any(|target| {
@@ -89,6 +92,7 @@ impl Substituted {
 
     /// True where the expression uses such aggregates only.
     pub unsafe fn shows_sums_alone(&self, node: *mut pg_sys::Node) -> bool {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe {
             let columns = pg_sys::pull_var_clause(node, 0);
             PgList::<pg_sys::Var>::from_pg(columns).iter_ptr().all(|var| {
@@ -101,6 +105,7 @@ impl Substituted {
 
     /// The groups as a table of the query: named like the CTE that will provide them.
     unsafe fn groups(&self) -> Result<*mut pg_sys::RangeTblEntry> {
+        // SAFETY: as promised by the caller (see `analyze`).
         unsafe {
             let keys = (0..self.keys).map(aggregate::key_column);
             let values = (0..self.calls.len()).map(aggregate::value_column);
@@ -129,6 +134,7 @@ pub unsafe fn each_call(
     mut each: impl FnMut(*mut pg_sys::Aggref) -> Result<()>,
 ) -> Result<()> {
     let mut visit = Visit { each: &mut each, outcome: Ok(()) };
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let context = (&raw mut visit).cast();
         let _ = visit_calls((*query).targetList.cast(), context) || visit_calls((*query).havingQual, context);
@@ -138,6 +144,7 @@ pub unsafe fn each_call(
 
 #[pg_guard]
 unsafe extern "C-unwind" fn visit_calls(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: called by a walker with its own nodes and with the context that the walk was begun with.
     unsafe {
         if node.is_null() {
             return false;
@@ -154,11 +161,13 @@ unsafe extern "C-unwind" fn visit_calls(node: *mut pg_sys::Node, context: *mut c
 /// A copy in the current memory context.
 unsafe fn lasting(name: &str) -> Result<*mut std::ffi::c_char> {
     let name = CString::new(name).map_err(|_| Error::new(Code::Internal, "a name holds a zero byte"))?;
+    // SAFETY: as promised by the caller (see `analyze`).
     Ok(unsafe { pg_sys::pstrdup(name.as_ptr()) })
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn mutate(node: *mut pg_sys::Node, context: *mut c_void) -> *mut pg_sys::Node {
+    // SAFETY: called by a walker with its own nodes and with the context that the walk was begun with.
     unsafe {
         if node.is_null() {
             return node;
@@ -188,6 +197,7 @@ unsafe extern "C-unwind" fn mutate(node: *mut pg_sys::Node, context: *mut c_void
 
 /// The column of the groups with this index, of the type that `node` has.
 unsafe fn column(index: usize, node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: as promised by the caller (see `analyze`).
     unsafe {
         let collation = pg_sys::exprCollation(node);
         pg_sys::makeVar(1, index as i16 + 1, pg_sys::exprType(node), pg_sys::exprTypmod(node), collation, 0).cast()
