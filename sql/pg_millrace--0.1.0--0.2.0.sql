@@ -72,20 +72,12 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION millrace._lease_next(stream text, consumer text, worker text, lease interval) RETURNS millrace.delivery
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lease_next_wrapper';
-
-COMMENT ON FUNCTION millrace._lease_next(text, text, text, interval) IS
-    'Internal. Leases the next chunk of an ordered consumer, if that was never handed out and all else is as usual; NULL if not, and then nothing is changed.';
-
-REVOKE ALL ON FUNCTION millrace._lease_next(text, text, text, interval) FROM PUBLIC;
-
-CREATE OR REPLACE FUNCTION millrace.next_chunk(
+CREATE OR REPLACE FUNCTION millrace._next_chunk(
     stream   text,
     consumer text,
-    worker   text     DEFAULT NULL,
-    lease    interval DEFAULT NULL,
-    wait     interval DEFAULT NULL
+    worker   text,
+    lease    interval,
+    wait     interval
 ) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
                slot integer, first_row_no bigint, last_row_no bigint, generation integer)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 1
@@ -94,9 +86,9 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    session text;
+    session constant text := millrace._this_session();
+    me      constant text := coalesce(worker, session);
     give_up timestamptz;
-    me      text;
     c       millrace.consumer;
     claim   record;
     d       millrace.delivery;
@@ -104,33 +96,10 @@ BEGIN
     IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
         PERFORM millrace._refuse_next_chunk(worker, lease, wait);
     END IF;
-
-    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this call. It locks the consumer if
-    -- there is something to lease, and else is a read. Whatever is not usual is found out below.
-    d := millrace._lease_next(stream, consumer, worker, lease);
-    IF d.chunk_no IS NOT NULL THEN
-        IF NOT (pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none') THEN
-            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = d.consumer_id;
-        END IF;
-        chunk_no := d.chunk_no;
-        token := d.token;
-        epoch := d.epoch;
-        attempt := 1;
-        redelivered := false;
-        row_count := d.row_count;
-        sealed_at := d.sealed_at;
-        lease_until := d.lease_until;
-        generation := d.generation;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    session := millrace._this_session();
     give_up := pg_catalog.clock_timestamp() + wait;
-    me := coalesce(worker, session);
     LOOP
         SELECT k.* INTO c FROM millrace.consumer k
-        WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
+        WHERE k.stream = _next_chunk.stream AND k.name = _next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
         IF NOT FOUND THEN
             PERFORM millrace._no_such_consumer(stream, consumer);
         END IF;
@@ -180,32 +149,31 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION millrace._ack_leased(stream text, consumer text, chunk_no bigint, token uuid) RETURNS integer
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_leased_wrapper';
+COMMENT ON FUNCTION millrace._next_chunk(text, text, text, interval, interval) IS
+    'Internal. next_chunk, whatever there is to be done: as next_chunk.';
 
-COMMENT ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) IS
-    'Internal. Acks the chunk that is next for an ordered consumer, if the token, or without one the session, has it leased and all else is as usual: the pipeline''s id; NULL if not, and then nothing is changed.';
+REVOKE ALL ON FUNCTION millrace._next_chunk(text, text, text, interval, interval) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) FROM PUBLIC;
+CREATE OR REPLACE FUNCTION millrace.next_chunk(
+    stream   text,
+    consumer text,
+    worker   text     DEFAULT NULL,
+    lease    interval DEFAULT NULL,
+    wait     interval DEFAULT NULL
+) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
+               slot integer, first_row_no bigint, last_row_no bigint, generation integer)
+LANGUAGE c VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'next_chunk_wrapper';
 
-CREATE OR REPLACE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
+CREATE OR REPLACE FUNCTION millrace._ack(stream text, consumer text, chunk_no bigint, token uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    pipeline_id integer;
-    c           millrace.consumer;
-    d           millrace.delivery;
+    c millrace.consumer;
+    d millrace.delivery;
 BEGIN
-    -- Nearly every ack is of an ordered consumer's next chunk, and is this call. Whatever is not usual is found out below.
-    pipeline_id := millrace._ack_leased(stream, consumer, chunk_no, token);
-    IF pipeline_id IS NOT NULL THEN
-        PERFORM millrace._may_consume(pipeline_id, stream);
-        RETURN 'acked';
-    END IF;
-
     c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._leased(c, chunk_no, token);
     IF d.state = 'acked' THEN
@@ -225,6 +193,111 @@ BEGIN
         PERFORM millrace._closed(c, d.chunk_no, true);
     END IF;
     RETURN 'acked';
+END
+$$;
+
+COMMENT ON FUNCTION millrace._ack(text, text, bigint, uuid) IS 'Internal. ack, whatever there is to be done: as ack.';
+
+REVOKE ALL ON FUNCTION millrace._ack(text, text, bigint, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_wrapper';
+
+CREATE OR REPLACE FUNCTION millrace._pool_claim(
+    seen          millrace.consumer,
+    me            text,
+    session       text,
+    lease         interval,
+    OUT row_count bigint,
+    OUT sealed_at timestamptz,
+    OUT d         millrace.delivery,
+    OUT halted    boolean
+)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    c      millrace.consumer;
+    choice record;
+    busy   bigint[] := '{}';
+    old    millrace.delivery;
+    place  integer;
+    begun  timestamptz;
+BEGIN
+    halted := false;
+    choice := millrace._pool_choice(seen, me, busy);
+    IF choice.action IS NULL THEN
+        RETURN;
+    END IF;
+    -- As in _claim: the holder of a running lease waits for an operator, all others go away at once.
+    IF choice.action = 'renew' THEN
+        PERFORM pg_catalog.pg_advisory_xact_lock_shared(millrace._pool_key(seen.id, 'all', 0));
+    ELSIF NOT pg_catalog.pg_try_advisory_xact_lock_shared(millrace._pool_key(seen.id, 'all', 0)) THEN
+        RETURN;
+    END IF;
+    -- An old snapshot cannot be looked at again: it must be the newest, and stay so.
+    IF pg_catalog.current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        IF NOT pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(seen.id, 'row', 0)) THEN
+            RETURN;
+        END IF;
+        PERFORM FROM millrace.consumer k WHERE k.id = seen.id FOR NO KEY UPDATE;
+    END IF;
+
+    WHILE d.chunk_no IS NULL LOOP
+        SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = seen.id AND k.state = 'active';
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        choice := millrace._pool_choice(c, me, busy);
+        IF choice.action IS NULL THEN
+            RETURN;
+        END IF;
+        old := choice.d;
+        begun := pg_catalog.clock_timestamp();
+
+        IF choice.action = 'renew' THEN
+            d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, NULL);
+        ELSIF choice.action IN ('first', 'again') THEN
+            place := coalesce(place, millrace._pool_slot(c));
+            IF place IS NULL THEN
+                RETURN;
+            END IF;
+            IF NOT pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
+                PERFORM WHERE false;
+            ELSIF choice.action = 'again' THEN
+                PERFORM FROM millrace.delivery u
+                WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state IN ('pending', 'retry_wait') FOR UPDATE SKIP LOCKED;
+            ELSE
+                -- Looked at again, all in one snapshot that is younger than the lock: whoever had it before may have handed the chunk out.
+                PERFORM FROM millrace.consumer k WHERE k.id = c.id AND k.acked_through < choice.chunk_no
+                    AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = choice.chunk_no);
+            END IF;
+            IF FOUND THEN
+                d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, place);
+            END IF;
+        ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0))
+              AND pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
+            SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = c.id;
+            PERFORM FROM millrace.delivery u
+            WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state = 'leased' AND u.token = old.token AND u.lease_until <= begun
+            FOR UPDATE SKIP LOCKED;
+            IF FOUND AND choice.action = 'poison' THEN
+                c := millrace._poison(c, old, 'lease ran out', pg_catalog.format('the lease of worker "%s" ran out', old.worker), true);
+                halted := c.state = 'halted';
+            ELSIF FOUND THEN
+                IF choice.action = 'take_over' THEN
+                    c.epoch := c.epoch + 1;
+                    UPDATE millrace.consumer k SET epoch = c.epoch, takeovers = k.takeovers + 1 WHERE k.id = c.id;
+                END IF;
+                d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, old.slot);
+            END IF;
+        END IF;
+        -- Somebody else is at it, or has just been: what comes next?
+        IF d.chunk_no IS NULL THEN
+            busy := busy || choice.chunk_no;
+        END IF;
+    END LOOP;
+    row_count := choice.row_count;
+    sealed_at := choice.sealed_at;
 END
 $$;
 

@@ -333,18 +333,12 @@ $$;
 COMMENT ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) IS 'Internal. Says which argument of next_chunk cannot be used.';
 REVOKE ALL ON FUNCTION millrace._refuse_next_chunk(text, interval, interval) FROM PUBLIC;
 
-CREATE FUNCTION millrace._lease_next(stream text, consumer text, worker text, lease interval) RETURNS millrace.delivery
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'lease_next_wrapper';
-COMMENT ON FUNCTION millrace._lease_next(text, text, text, interval) IS
-    'Internal. Leases the next chunk of an ordered consumer, if that was never handed out and all else is as usual; NULL if not, and then nothing is changed.';
-REVOKE ALL ON FUNCTION millrace._lease_next(text, text, text, interval) FROM PUBLIC;
-
-CREATE FUNCTION millrace.next_chunk(
+CREATE FUNCTION millrace._next_chunk(
     stream   text,
     consumer text,
-    worker   text     DEFAULT NULL,
-    lease    interval DEFAULT NULL,
-    wait     interval DEFAULT NULL
+    worker   text,
+    lease    interval,
+    wait     interval
 ) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
                slot integer, first_row_no bigint, last_row_no bigint, generation integer)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 1
@@ -353,9 +347,9 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    session text;
+    session constant text := millrace._this_session();
+    me      constant text := coalesce(worker, session);
     give_up timestamptz;
-    me      text;
     c       millrace.consumer;
     claim   record;
     d       millrace.delivery;
@@ -363,33 +357,10 @@ BEGIN
     IF lease <= interval '0' OR wait < interval '0' OR wait > interval '1 minute' OR pg_catalog.btrim(worker) = '' THEN
         PERFORM millrace._refuse_next_chunk(worker, lease, wait);
     END IF;
-
-    -- Nearly every chunk is the next one of an ordered consumer, handed out for the first time, and costs this call. It locks the consumer if
-    -- there is something to lease, and else is a read. Whatever is not usual is found out below.
-    d := millrace._lease_next(stream, consumer, worker, lease);
-    IF d.chunk_no IS NOT NULL THEN
-        IF NOT (pg_catalog.current_setting('is_superuser') = 'on' AND pg_catalog.current_setting('role') = 'none') THEN
-            PERFORM millrace._may_consume(k.pipeline_id, next_chunk.stream) FROM millrace.consumer k WHERE k.id = d.consumer_id;
-        END IF;
-        chunk_no := d.chunk_no;
-        token := d.token;
-        epoch := d.epoch;
-        attempt := 1;
-        redelivered := false;
-        row_count := d.row_count;
-        sealed_at := d.sealed_at;
-        lease_until := d.lease_until;
-        generation := d.generation;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    session := millrace._this_session();
     give_up := pg_catalog.clock_timestamp() + wait;
-    me := coalesce(worker, session);
     LOOP
         SELECT k.* INTO c FROM millrace.consumer k
-        WHERE k.stream = next_chunk.stream AND k.name = next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
+        WHERE k.stream = _next_chunk.stream AND k.name = _next_chunk.consumer AND k.state <> 'dropped' AND k.parent_id IS NULL;
         IF NOT FOUND THEN
             PERFORM millrace._no_such_consumer(stream, consumer);
         END IF;
@@ -438,6 +409,20 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION millrace._next_chunk(text, text, text, interval, interval) IS
+    'Internal. next_chunk, whatever there is to be done: as next_chunk.';
+REVOKE ALL ON FUNCTION millrace._next_chunk(text, text, text, interval, interval) FROM PUBLIC;
+
+-- Nearly every chunk is the next one of an ordered consumer, handed out for the first time: that is done without a statement. The rest asks _next_chunk.
+CREATE FUNCTION millrace.next_chunk(
+    stream   text,
+    consumer text,
+    worker   text     DEFAULT NULL,
+    lease    interval DEFAULT NULL,
+    wait     interval DEFAULT NULL
+) RETURNS TABLE (chunk_no bigint, token uuid, epoch bigint, attempt integer, redelivered boolean, row_count bigint, sealed_at timestamptz, lease_until timestamptz,
+               slot integer, first_row_no bigint, last_row_no bigint, generation integer)
+LANGUAGE c VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'next_chunk_wrapper';
 COMMENT ON FUNCTION millrace.next_chunk(text, text, text, interval, interval) IS
 'Leases the next chunk of a stream to a worker. No row: nothing to do now (no chunk, another worker has it, its retry is not due, the consumer is paused; of a pool: max_in_flight chunks are out).
 stream, consumer: which cursor.

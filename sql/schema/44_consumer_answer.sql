@@ -156,30 +156,16 @@ COMMENT ON FUNCTION millrace._closed(millrace.consumer, bigint, boolean) IS
     'Internal. Moves the cursor over a chunk whose delivery was just acked or skipped, and purges the oldest closed ones. was_open: it was leased, pending or waiting for its retry before.';
 REVOKE ALL ON FUNCTION millrace._closed(millrace.consumer, bigint, boolean) FROM PUBLIC;
 
-CREATE FUNCTION millrace._ack_leased(stream text, consumer text, chunk_no bigint, token uuid) RETURNS integer
-LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_leased_wrapper';
-COMMENT ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) IS
-    'Internal. Acks the chunk that is next for an ordered consumer, if the token, or without one the session, has it leased and all else is as usual: the pipeline''s id; NULL if not, and then nothing is changed.';
-REVOKE ALL ON FUNCTION millrace._ack_leased(text, text, bigint, uuid) FROM PUBLIC;
-
-CREATE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
+CREATE FUNCTION millrace._ack(stream text, consumer text, chunk_no bigint, token uuid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 AS $$
 DECLARE
-    pipeline_id integer;
-    c           millrace.consumer;
-    d           millrace.delivery;
+    c millrace.consumer;
+    d millrace.delivery;
 BEGIN
-    -- Nearly every ack is of an ordered consumer's next chunk, and is this call. Whatever is not usual is found out below.
-    pipeline_id := millrace._ack_leased(stream, consumer, chunk_no, token);
-    IF pipeline_id IS NOT NULL THEN
-        PERFORM millrace._may_consume(pipeline_id, stream);
-        RETURN 'acked';
-    END IF;
-
     c := millrace._lock_to_answer(stream, consumer, chunk_no, token);
     d := millrace._leased(c, chunk_no, token);
     IF d.state = 'acked' THEN
@@ -201,6 +187,12 @@ BEGIN
     RETURN 'acked';
 END
 $$;
+COMMENT ON FUNCTION millrace._ack(text, text, bigint, uuid) IS 'Internal. ack, whatever there is to be done: as ack.';
+REVOKE ALL ON FUNCTION millrace._ack(text, text, bigint, uuid) FROM PUBLIC;
+
+-- Nearly every ack is of the chunk that is next for an ordered consumer: that is done without a statement. The rest asks _ack.
+CREATE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
+LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_wrapper';
 COMMENT ON FUNCTION millrace.ack(text, text, bigint, uuid) IS
 'Says that a chunk is done; the consumer moves on. In one transaction with the work it makes the work happen exactly once.
 stream, consumer, chunk_no: what is done.

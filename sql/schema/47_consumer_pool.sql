@@ -5,7 +5,8 @@
 --     drop, pause …) takes it alone. A shared row lock would do the same, but lets newcomers pass a waiting operator for ever.
 --   * A delivery is changed under its own row lock. A REPEATABLE READ transaction that comes late gets a serialization failure there.
 --   * A chunk handed out for the first time, and the place it takes among max_in_flight, have no row that others could see
---     before the claim commits: advisory locks stand for them, tried and never waited for.
+--     before the claim commits: advisory locks stand for them, tried and never waited for. Whoever hands a chunk out again has its
+--     lock too, for SKIP LOCKED alone waits where a row is changed once more behind a change that has just been committed.
 --   * The consumer's row is written by who has an advisory lock for it, which is not waited for either, but to halt. SKIP LOCKED
 --     would not do: where the row carries the key locks of inserted deliveries, it waits all the same. acked_through may
 --     therefore stand behind; it is never ahead, and the next answer moves it on. A delivery is purged by the transaction that
@@ -240,20 +241,21 @@ BEGIN
             IF place IS NULL THEN
                 RETURN;
             END IF;
-            IF choice.action = 'again' THEN
+            IF NOT pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
+                PERFORM WHERE false;
+            ELSIF choice.action = 'again' THEN
                 PERFORM FROM millrace.delivery u
                 WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state IN ('pending', 'retry_wait') FOR UPDATE SKIP LOCKED;
-            ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
+            ELSE
                 -- Looked at again, all in one snapshot that is younger than the lock: whoever had it before may have handed the chunk out.
                 PERFORM FROM millrace.consumer k WHERE k.id = c.id AND k.acked_through < choice.chunk_no
                     AND NOT EXISTS (SELECT FROM millrace.delivery u WHERE u.consumer_id = k.id AND u.chunk_no = choice.chunk_no);
-            ELSE
-                PERFORM WHERE false;
             END IF;
             IF FOUND THEN
                 d := millrace._lease(c, choice.action, choice.chunk_no, old, me, session, lease, place);
             END IF;
-        ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0)) THEN
+        ELSIF pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'row', 0))
+              AND pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(c.id, 'chunk', choice.chunk_no)) THEN
             SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = c.id;
             PERFORM FROM millrace.delivery u
             WHERE u.consumer_id = c.id AND u.chunk_no = choice.chunk_no AND u.state = 'leased' AND u.token = old.token AND u.lease_until <= begun

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use pgrx::datum::Interval;
+use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::{AnyElement, Uuid, pg_sys};
 
 use crate::api::{Answer, answer, interval_text};
 use crate::catalog::turn;
 use crate::model::{Code, Error};
+use crate::pg::direct::Value;
 use crate::pg::error::required;
 use crate::pg::transaction::{self, Mode};
-use crate::pg::{procedure, session, spi, waiters};
+use crate::pg::usual::{self, Answer as Answered, Call};
+use crate::pg::{procedure, session, spi, user, waiters};
+use crate::pipeline::scope;
 
 /// How long a waiter that can be woken sleeps before it looks again: what no commit of a chunk announces, such as a retry that is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -57,30 +60,59 @@ fn wait_for_chunk(
     })())
 }
 
-/// The usual way of next_chunk; NULL where it is not the usual one.
-#[pg_extern(sql = false)]
-fn lease_next(
-    stream: Option<&str>,
-    consumer: Option<&str>,
-    worker: Option<&str>,
-    lease: Option<Interval>,
-) -> Answer<Option<AnyElement>> {
-    let (Some(stream), Some(consumer)) = (stream, consumer) else {
-        return Ok(None);
-    };
-    answer(turn::lease_next(stream, consumer, worker, lease))
+/// Whether the arguments can be those of the usual call; all else is judged, and refused, by the statements.
+fn is_usual(worker: Option<&str>, lease: Option<&Interval>, wait: Option<&Interval>) -> bool {
+    let parts = |i: &Interval| [i64::from(i.months()), i64::from(i.days()), i.micros()];
+    let lasts = |i: &Interval| parts(i).iter().all(|part| *part >= 0) && parts(i) != [0; 3];
+    let waits = |i: &Interval| parts(i)[..2] == [0; 2] && (0..=60_000_000).contains(&i.micros());
+    worker.is_none_or(|w| !w.trim_matches(' ').is_empty()) && lease.is_none_or(lasts) && wait.is_none_or(waits)
 }
 
-/// The usual way of ack; NULL where it is not the usual one.
-#[pg_extern(sql = false)]
-fn ack_leased(
-    stream: Option<&str>,
-    consumer: Option<&str>,
-    chunk_no: Option<i64>,
-    token: Option<Uuid>,
-) -> Answer<Option<i32>> {
-    let (Some(stream), Some(consumer), Some(chunk_no)) = (stream, consumer, chunk_no) else {
+/// Raises unless the caller may consume the stream. What superusers are asked need not be looked up.
+fn may_consume(pipeline_id: i32, stream: &str) -> Result<(), Error> {
+    if user::is_superuser_undisguised() {
+        return Ok(());
+    }
+    scope::catalog(|| turn::may_consume(pipeline_id, stream))
+}
+
+fn usual_next_chunk(call: &Call) -> Result<Option<Answered>, Error> {
+    let (Some(stream), Some(consumer)) = (call.argument::<&str>(0), call.argument::<&str>(1)) else {
         return Ok(None);
     };
-    answer(turn::ack_leased(stream, consumer, chunk_no, token))
+    let (worker, lease, wait) = (call.argument::<&str>(2), call.argument(3), call.argument(4));
+    if !call.takes_a_row() || !is_usual(worker, lease.as_ref(), wait.as_ref()) {
+        return Ok(None);
+    }
+    let Some(leased) = turn::lease_next(stream, consumer, worker, lease)? else { return Ok(None) };
+    may_consume(leased.pipeline_id, stream)?;
+    let nothing = || Value::from(None::<i64>);
+    let row = call.row([
+        leased.chunk_no.into(),
+        leased.token.into(),
+        leased.epoch.into(),
+        1i32.into(),
+        false.into(),
+        leased.row_count.into(),
+        leased.sealed_at.into(),
+        leased.lease_until.into(),
+        nothing(),
+        nothing(),
+        nothing(),
+        leased.generation.into(),
+    ])?;
+    Ok(Some(row))
 }
+usual::function!(next_chunk_wrapper, pg_finfo_next_chunk_wrapper, usual_next_chunk);
+
+fn usual_ack(call: &Call) -> Result<Option<Answered>, Error> {
+    let (Some(stream), Some(consumer), Some(chunk_no)) =
+        (call.argument::<&str>(0), call.argument::<&str>(1), call.argument(2))
+    else {
+        return Ok(None);
+    };
+    let Some(pipeline_id) = turn::ack_leased(stream, consumer, chunk_no, call.argument(3))? else { return Ok(None) };
+    may_consume(pipeline_id, stream)?;
+    Ok(Some(call.value("acked")?))
+}
+usual::function!(ack_wrapper, pg_finfo_ack_wrapper, usual_ack);

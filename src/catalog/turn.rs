@@ -1,25 +1,37 @@
 //! The turn that nearly every chunk takes: the next one of an ordered consumer, leased for the first time, and its ack.
 //!
 //! Promises: does exactly what the statements of sql/schema/43 and 44 would do, or nothing at all and says so; those are asked then, so they
-//! alone know what is not usual. Never checks rights: who calls has that done.
+//! alone know what is not usual. Never checks rights: who calls has that done, by `may_consume`.
 
 use pgrx::datum::{Interval, TimestampWithTimeZone};
-use pgrx::{AnyElement, JsonB, Uuid};
+use pgrx::{JsonB, Uuid};
 
 use crate::model::{Code, Error, Result};
 use crate::pg::direct::{self, Access, Key, Seen, Table};
-use crate::pg::{builtin, session};
+use crate::pg::{builtin, session, spi};
 
 /// Acked and skipped deliveries that are kept before the oldest are purged: millrace._closed (sql/schema/44) does that with the next one.
 const KEPT: i32 = 163;
 
-/// Leases the next chunk, if it can be had at once: the new row of millrace.delivery.
+/// A chunk that was never handed out before, and is now.
+pub struct Lease {
+    pub pipeline_id: i32,
+    pub chunk_no: i64,
+    pub token: Uuid,
+    pub epoch: i64,
+    pub row_count: i64,
+    pub sealed_at: TimestampWithTimeZone,
+    pub lease_until: TimestampWithTimeZone,
+    pub generation: i32,
+}
+
+/// Leases the next chunk, if it can be had at once.
 pub fn lease_next(
     stream: &str,
     consumer: &str,
     worker: Option<&str>,
     lease: Option<Interval>,
-) -> Result<Option<AnyElement>> {
+) -> Result<Option<Lease>> {
     let mut cursor = Table::open(c"consumer", c"consumer_name", Access::Write)?;
     // The index holds no dropped consumers and no slots.
     let usual = cursor.find([Key::Text(stream), Key::Text(consumer)], Seen::Statement)?
@@ -60,27 +72,43 @@ pub fn lease_next(
         None => cursor.given::<Interval>("lease")?,
     };
     let me = session::id();
-    let row = delivery.insert([
+    let leased = Lease {
+        pipeline_id,
+        chunk_no,
+        token: builtin::gen_random_uuid()?,
+        epoch: cursor.given("epoch")?,
+        row_count: chunk.given("row_count")?,
+        sealed_at: chunk.given("sealed_at")?,
+        lease_until: builtin::later(begun, lease)?,
+        generation: chunk.given("generation")?,
+    };
+    delivery.insert([
         ("consumer_id", id.into()),
         ("chunk_no", chunk_no.into()),
         ("state", "leased".into()),
-        ("token", builtin::gen_random_uuid()?.into()),
+        ("token", leased.token.into()),
         ("worker", worker.unwrap_or(&me).into()),
         ("session", me.as_str().into()),
-        ("epoch", cursor.given::<i64>("epoch")?.into()),
+        ("epoch", leased.epoch.into()),
         ("attempt", 1i32.into()),
         ("replay_no", cursor.given::<i32>("replay_no")?.into()),
         ("takeovers", 0i32.into()),
         ("handed_out", 1i32.into()),
         ("lease", lease.into()),
         ("leased_at", begun.into()),
-        ("lease_until", builtin::later(begun, lease)?.into()),
+        ("lease_until", leased.lease_until.into()),
         ("history", JsonB(serde_json::Value::Array(vec![])).into()),
-        ("generation", chunk.given::<i32>("generation")?.into()),
-        ("row_count", chunk.given::<i64>("row_count")?.into()),
-        ("sealed_at", chunk.given::<TimestampWithTimeZone>("sealed_at")?.into()),
+        ("generation", leased.generation.into()),
+        ("row_count", leased.row_count.into()),
+        ("sealed_at", leased.sealed_at.into()),
     ])?;
-    Ok(Some(row))
+    Ok(Some(leased))
+}
+
+/// Raises unless the session's role may consume the stream.
+pub fn may_consume(pipeline_id: i32, stream: &str) -> Result<()> {
+    spi::execute("SELECT millrace._may_consume($1, $2)", vec![pipeline_id.into(), stream.into()])?;
+    Ok(())
 }
 
 /// Acks the chunk that is next, if it is leased by this token, or without one by this session: the pipeline of the consumer.

@@ -30,7 +30,7 @@ pub enum Seen {
 }
 
 /// A column's value to be; `None` is NULL.
-pub struct Value(Option<pg_sys::Datum>);
+pub struct Value(pub(super) Option<pg_sys::Datum>);
 
 impl<T: IntoDatum> From<T> for Value {
     fn from(value: T) -> Value {
@@ -194,8 +194,8 @@ impl Table {
         }
     }
 
-    /// Makes a row; columns that are not named are NULL. Gives it as a value of the table's row type.
-    pub fn insert<const N: usize>(&mut self, row: [(&str, Value); N]) -> Result<pgrx::AnyElement> {
+    /// Makes a row; columns that are not named are NULL.
+    pub fn insert<const N: usize>(&mut self, row: [(&str, Value); N]) -> Result<()> {
         // SAFETY: the slot was made for the open table and has room for as many values as its descriptor says; what they refer to lives in
         // the caller's memory context.
         unsafe {
@@ -228,11 +228,8 @@ impl Table {
                 std::ptr::null_mut(),
             );
             self.enter(self.slot);
-            let made = pg_sys::ExecFetchSlotHeapTupleDatum(self.slot);
-            let kind = (*(*self.relation).rd_rel).reltype;
-            pgrx::AnyElement::from_polymorphic_datum(made, false, kind)
-                .ok_or_else(|| Error::new(Code::Internal, "a row that was just made is gone"))
         }
+        Ok(())
     }
 
     /// Enters the slot's row into all indexes of the table whose condition it meets.

@@ -39,6 +39,7 @@ pub mod transaction;
 pub mod transform;
 pub mod unchanged;
 pub mod user;
+pub mod usual;
 pub mod vacuum;
 mod versions;
 pub mod wait_event;

@@ -11,6 +11,12 @@ pub fn current() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// True if who is logged in is a superuser and has not become somebody else.
+pub fn is_superuser_undisguised() -> bool {
+    // SAFETY: both read the session's state; the look-up of a role that is there raises nothing.
+    unsafe { pg_sys::GetCurrentRoleId() == Oid::INVALID && pg_sys::superuser_arg(pg_sys::GetSessionUserId()) }
+}
+
 /// Puts the previous role back when dropped.
 pub struct Acting {
     user: Oid,
