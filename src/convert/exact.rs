@@ -3,6 +3,8 @@
 //! Promise: a sum has the value and shows the digits that Postgres' own sum of the same values does. What doesn't fit, and what is
 //! no number (NaN, infinity), is refused.
 
+use std::cmp::Ordering;
+
 /// A number: `units` divided by ten to the `scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Exact {
@@ -20,21 +22,10 @@ impl Exact {
 
     /// From a numeric as Postgres stores it, without the header of its length. `None`: it doesn't fit, or is no number.
     pub fn from_stored(bytes: &[u8]) -> Option<Exact> {
-        let short = |at: usize| Some(i16::from_ne_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
-        let head = short(0)? as u16;
-        let (negative, scale, weight, digits) = match head & 0xC000 {
-            0xC000 => return None,
-            0x8000 => {
-                let weight = i32::from(head & 0x3F) - if head & 0x40 != 0 { 0x40 } else { 0 };
-                (head & 0x2000 != 0, (head & 0x1F80) >> 7, weight, 2)
-            }
-            sign => (sign == 0x4000, head & 0x3FFF, i32::from(short(2)?), 4),
-        };
-        let scale = u32::from(scale);
-        let places = bytes.get(digits..)?.chunks_exact(2);
+        let Stored { negative, scale, weight, places } = Stored::read(bytes)?;
         let mut exponent = PLACE * (weight + 1) + scale as i32;
         let mut units: i128 = 0;
-        for place in places {
+        for place in places.chunks_exact(2) {
             exponent -= PLACE;
             let digit = i128::from(i16::from_ne_bytes([place[0], place[1]]));
             let part = if exponent >= 0 {
@@ -61,6 +52,48 @@ impl Exact {
         let sign = if self.units < 0 { "-" } else { "" };
         if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
     }
+}
+
+/// A numeric as it is stored.
+struct Stored<'a> {
+    negative: bool,
+    scale: u32,
+    weight: i32,
+    /// Two bytes each; the first and the last are not 0.
+    places: &'a [u8],
+}
+
+impl Stored<'_> {
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Stored<'_>> {
+        let short = |at: usize| Some(i16::from_ne_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+        let head = short(0)? as u16;
+        let (negative, scale, weight, places) = match head & 0xC000 {
+            0xC000 => return None,
+            0x8000 => {
+                let weight = i32::from(head & 0x3F) - if head & 0x40 != 0 { 0x40 } else { 0 };
+                (head & 0x2000 != 0, (head & 0x1F80) >> 7, weight, 2)
+            }
+            sign => (sign == 0x4000, head & 0x3FFF, i32::from(short(2)?), 4),
+        };
+        Some(Stored { negative, scale: scale.into(), weight, places: bytes.get(places..)? })
+    }
+
+    fn digits(&self) -> impl Iterator<Item = i16> {
+        self.places.chunks_exact(2).map(|pair| i16::from_ne_bytes([pair[0], pair[1]]))
+    }
+}
+
+/// The order of two numerics as Postgres stores them, without the headers of their lengths. `None`: one is no number.
+pub fn compare_stored(one: &[u8], other: &[u8]) -> Option<Ordering> {
+    let (one, other) = (Stored::read(one)?, Stored::read(other)?);
+    let sign = |n: &Stored| if n.places.is_empty() { 0 } else { 1 - 2 * i32::from(n.negative) };
+    let by_sign = sign(&one).cmp(&sign(&other));
+    if by_sign != Ordering::Equal || one.places.is_empty() {
+        return Some(by_sign);
+    }
+    let by_size = one.weight.cmp(&other.weight).then_with(|| one.digits().cmp(other.digits()));
+    Some(if one.negative { by_size.reverse() } else { by_size })
 }
 
 fn power(exponent: u32) -> Option<i128> {
@@ -103,6 +136,33 @@ mod tests {
         let most = Exact { units: i128::MAX, scale: 0 };
         assert_eq!(most.plus(Exact::whole(1)), None);
         assert_eq!(most.plus(Exact { units: 1, scale: 1 }), None);
+    }
+
+    #[test]
+    fn stored_numbers_are_in_the_order_of_their_values() {
+        let ascending = [
+            long(0x4000, 0, 20, &[1]),
+            stored(true, 2, 1, &[1, 0, 5]),
+            stored(true, 2, 0, &[12, 3400]),
+            stored(true, 0, 0, &[12]),
+            stored(true, 8, -2, &[5]),
+            stored(false, 0, 0, &[]),
+            stored(false, 8, -2, &[5]),
+            stored(false, 8, -1, &[5]),
+            stored(false, 0, 0, &[12]),
+            stored(false, 2, 0, &[12, 3400]),
+            stored(false, 2, 1, &[1, 0, 5]),
+            long(0, 70, 1, &[1, 1]),
+        ];
+        for (i, one) in ascending.iter().enumerate() {
+            for (j, other) in ascending.iter().enumerate() {
+                assert_eq!(compare_stored(one, other), Some(i.cmp(&j)), "{i} and {j}");
+            }
+        }
+        let same = |one: &[u8], other: &[u8]| compare_stored(one, other) == Some(Ordering::Equal);
+        assert!(same(&stored(false, 2, 0, &[7]), &long(0, 70, 0, &[7])), "digits that are shown do not count");
+        assert!(same(&stored(false, 2, 0, &[]), &stored(false, 0, 0, &[])));
+        assert_eq!(compare_stored(&0xC000u16.to_ne_bytes(), &stored(false, 0, 0, &[1])), None);
     }
 
     #[test]

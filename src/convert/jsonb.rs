@@ -272,6 +272,47 @@ impl Encoder {
     }
 }
 
+/// Appends an array of objects whose values are texts, in the stored form. Each object's keys are in stored order, shorter ones first;
+/// those without a value are left out. `None`: it would be too large, and nothing is appended.
+pub fn append_objects<const N: usize>(objects: &[[(&str, Option<&str>); N]], out: &mut Vec<u8>) -> Option<()> {
+    let base = out.len();
+    let length = |out: &Vec<u8>, from: usize| u32::try_from(out.len() - from).ok().filter(|n| *n <= LENGTH / 4);
+    let set = |out: &mut Vec<u8>, at: usize, word: u32| out[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+    let mut write = || {
+        out.extend_from_slice(&[0; HEADER]);
+        out.extend_from_slice(&(u32::try_from(objects.len()).ok()? | ARRAY).to_ne_bytes());
+        let entries = out.len();
+        out.resize(entries + 4 * objects.len(), 0);
+        let first = out.len();
+        for (i, object) in objects.iter().enumerate() {
+            let before = out.len();
+            out.resize(base + (before - base).next_multiple_of(4), 0);
+            let pairs = object.iter().filter_map(|(key, value)| Some((*key, (*value)?)));
+            let count = pairs.clone().count();
+            out.extend_from_slice(&(count as u32 | OBJECT).to_ne_bytes());
+            let own = out.len();
+            out.resize(own + 8 * count, 0);
+            let start = out.len();
+            for (k, text) in pairs.clone().map(|pair| pair.0).chain(pairs.map(|pair| pair.1)).enumerate() {
+                let from = out.len();
+                out.extend_from_slice(text.as_bytes());
+                let entry = if k % STRIDE == 0 { length(out, start)? | HAS_OFFSET } else { length(out, from)? };
+                set(out, own + 4 * k, entry);
+            }
+            let entry = if i % STRIDE == 0 { length(out, first)? | HAS_OFFSET } else { length(out, before)? };
+            set(out, entries + 4 * i, CONTAINER | entry);
+        }
+        let size = length(out, base)? * 4;
+        set(out, base, size);
+        Some(())
+    };
+    let written = write();
+    if written.is_none() {
+        out.truncate(base);
+    }
+    written
+}
+
 fn skip_space(input: &[u8], at: &mut usize) {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = input.get(*at) {
         *at += 1;
@@ -344,6 +385,27 @@ mod tests {
         assert_eq!(words(&stored("true").unwrap()), [48, ARRAY | SCALAR | 1, TRUE | HAS_OFFSET]);
         assert_eq!(words(&stored(" [] ").unwrap()), [32, ARRAY]);
         assert_eq!(words(&stored("{}").unwrap()), [32, OBJECT]);
+    }
+
+    #[test]
+    fn objects_of_texts_are_stored_as_their_json_would_be() {
+        for count in [0, 1, 2, 3, 40] {
+            let texts: Vec<String> = (0..count).map(|i| "é".repeat(i * 7 % 11)).collect();
+            let object = |i: usize| {
+                let value = |absent: usize| (i % 4 != absent).then(|| texts[i].as_str());
+                [("rule", value(1)), ("value", value(2)), ("column", value(3)), ("message", Some("it is no good"))]
+            };
+            let objects: Vec<_> = (0..count).map(object).collect();
+            let json: Vec<serde_json::Value> = objects
+                .iter()
+                .map(|pairs| {
+                    pairs.iter().filter_map(|(key, value)| Some((key.to_string(), (*value)?.into()))).collect()
+                })
+                .collect();
+            let mut out = b"before".to_vec();
+            append_objects(&objects, &mut out).unwrap();
+            assert_eq!(out[6..], stored(&serde_json::Value::Array(json).to_string()).unwrap(), "{count}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! CSV: how a file is written ([`Dialect`]), what reading gives ([`crate::format::RawBatch`]), and the way back to the bytes ([`record_text`]).
+//! CSV: how a file is written ([`Dialect`]), what reading gives ([`crate::format::RawBatch`]), and the way back to the bytes ([`append_record`]).
 //!
 //! Strict where being lenient would let garbage pass as data: a record that does not follow the dialect, or has another
 //! number of fields than the header, comes out whole in `corrupt` and never as fields. Lenient nowhere else.
@@ -16,7 +16,7 @@ pub use dialect::Dialect;
 pub use explain::{Malformed, explain};
 pub use reader::{MAX_LINE, Reader};
 pub use split::MAX_QUOTED;
-pub use write::record_text;
+pub use write::append_record;
 
 #[cfg(test)]
 mod tests;

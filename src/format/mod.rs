@@ -38,9 +38,21 @@ impl Format {
         if let Some(kept) = batch.kept(row) {
             return Cow::Borrowed(kept);
         }
+        let mut text = Vec::new();
+        self.append_record(batch, row, &mut text);
+        Cow::Owned(text)
+    }
+
+    /// Appends what [`Format::record`] gives.
+    pub fn append_record(&self, batch: &RawBatch, row: usize, out: &mut Vec<u8>) {
+        if let Some(kept) = batch.kept(row) {
+            return out.extend_from_slice(kept);
+        }
         match self {
-            Format::Csv(dialect) => Cow::Owned(csv::record_text(batch, row, dialect)),
-            Format::Json { .. } | Format::Typed => Cow::Owned(typed::json::record(&batch.fields, row).into_bytes()),
+            Format::Csv(dialect) => csv::append_record(batch, row, dialect, out),
+            Format::Json { .. } | Format::Typed => {
+                out.extend_from_slice(typed::json::record(&batch.fields, row).as_bytes())
+            }
         }
     }
 

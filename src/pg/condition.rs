@@ -208,6 +208,7 @@ unsafe fn transform(
     // SAFETY: as for `prepare`; the text lives across the parse, and the trees point into palloc'ed copies.
     unsafe {
         let raw = expression(&text, condition)?;
+        (*state).p_namespace = std::ptr::null_mut();
         pg_sys::addNSItemToQuery(state, item, false, true, true);
         let node = pg_sys::transformExpr(state, raw, pg_sys::ParseExprKind::EXPR_KIND_COPY_WHERE);
         let node = pg_sys::coerce_to_boolean(state, node, c"an expectation".as_ptr());

@@ -11,8 +11,9 @@ use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
 use crate::model::{Code, Error, Result};
+use crate::pg::judging::Judge;
 use crate::pg::tally::Tallies;
-use crate::pg::{condition, gucs, insert, spi, versions};
+use crate::pg::{condition, datum, gucs, insert, spi, versions};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xff, 0xff];
@@ -24,14 +25,32 @@ pub trait Rows {
 
     /// How many bytes all of them come to, about.
     fn size(&self) -> usize;
+
+    /// Called before the first of them if a jsonb may be [`STORED_JSONB`](crate::pg::datum::STORED_JSONB).
+    fn store_jsonb(&mut self) {}
 }
 
-/// Which rows of a COPY go into the table: a condition in SQL, as in COPY … WHERE. For rows that do not meet all rules it calls
-/// `millrace.violated`, which notes them here.
+/// Which rows of a load go into the table.
 pub struct Filter {
-    pub condition: String,
+    /// A condition for rows of which nothing is asked.
+    pub exempt: Option<String>,
+    /// What is asked of all others: conditions, met where they are true.
+    pub rules: Vec<String>,
     /// Rules, a bit each, whose violation keeps the row.
     pub kept: u64,
+}
+
+impl Filter {
+    /// The same as one condition, as in COPY … WHERE. For rows that do not meet all rules, and for no others, it calls `millrace.violated`,
+    /// which notes them here.
+    pub fn condition(&self) -> String {
+        let (all, each) = (self.rules.join(" AND "), self.rules.join(", "));
+        let judged = format!("({all}) OR millrace.violated(_row_no, ARRAY[{each}])");
+        match &self.exempt {
+            Some(exempt) => format!("({exempt}) OR {judged}"),
+            None => judged,
+        }
+    }
 }
 
 /// A row that a filter found fault with: the rules that it does not meet, a bit each.
@@ -118,7 +137,7 @@ pub fn noting<R>(kept: u64, f: impl FnOnce() -> Result<R>) -> Result<(R, Vec<Vio
 pub fn load(
     table: Oid,
     columns: &[String],
-    mut rows: Box<dyn Rows>,
+    mut rows: Box<dyn Rows + '_>,
     filter: Option<&Filter>,
     tallies: &mut Tallies,
 ) -> Result<Vec<Violation>> {
@@ -129,6 +148,7 @@ pub fn load(
         feeds.push(Feed { kept, violations: vec![], rows: None, buffer: SIGNATURE.to_vec(), sent: 0 });
     });
     let _feeding = Feeding;
+    let mut violations = Vec::new();
     // SAFETY: the relation is opened with the lock that inserting needs and closed without releasing it, as COPY does. Lists and
     // nodes are palloc'ed in the current context and live to its reset. An error raised inside unwinds through us and is cleaned up by the abort.
     unsafe {
@@ -144,15 +164,22 @@ pub fn load(
         );
         let attributes: Vec<i16> = names.iter().map(|name| pg_sys::get_attnum(table, name.as_ptr())).collect();
         versions::want_insert(item, attributes.iter().copied().filter(|number| *number > 0));
-        let condition = match filter {
-            Some(filter) => condition::prepare(state, item, &filter.condition)?,
-            None => std::ptr::null_mut(),
-        };
-        versions::check_rights(state);
         if gucs::direct_load() && insert::suits(relation, &attributes) {
-            insert::load((state, item), relation, &attributes, condition, rows.as_mut(), tallies)?;
+            let judge = filter.map(|filter| Judge::new(state, item, filter)).transpose()?;
+            versions::check_rights(state);
+            if datum::DIRECT {
+                rows.store_jsonb();
+            }
+            violations = insert::load((state, item), relation, &attributes, judge, rows.as_mut(), tallies)?;
         } else {
+            let condition = match filter {
+                Some(filter) => condition::prepare(state, item, &filter.condition())?,
+                None => std::ptr::null_mut(),
+            };
+            versions::check_rights(state);
             tallies.spoil();
+            // SAFETY: `_feeding` takes the feed, and the rows with it, off the stack before this call is over, however it ends.
+            let rows = std::mem::transmute::<Box<dyn Rows + '_>, Box<dyn Rows>>(rows);
             FEEDS.with_borrow_mut(|feeds| {
                 if let Some(feed) = feeds.last_mut() {
                     feed.rows = Some(rows);
@@ -165,7 +192,9 @@ pub fn load(
         // Later statements of this transaction must see the rows.
         pg_sys::CommandCounterIncrement();
     }
-    Ok(FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)).unwrap_or_default()))
+    let noted = FEEDS.with_borrow_mut(|feeds| feeds.last_mut().map(|f| std::mem::take(&mut f.violations)));
+    violations.extend(noted.unwrap_or_default());
+    Ok(violations)
 }
 
 /// COPY table (names) FROM the feed WHERE condition.

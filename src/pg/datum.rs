@@ -7,6 +7,10 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::convert::jsonb::Encoder;
 
+/// In place of the version of jsonb's binary form, which is 1: the value follows as it is stored. For rows of our own, on their way
+/// straight into a table.
+pub const STORED_JSONB: u8 = 0;
+
 /// How one column's fields are read.
 pub(super) struct Reader {
     form: Form,
@@ -54,7 +58,7 @@ fn form_of(type_oid: Oid, typmod: i32) -> Form {
 
 /// Longest varlena with a header of one byte, header included.
 const SHORT: usize = 0x7f;
-const DIRECT: bool = cfg!(target_endian = "little") && cfg!(target_pointer_width = "64");
+pub(super) const DIRECT: bool = cfg!(target_endian = "little") && cfg!(target_pointer_width = "64");
 
 impl Reader {
     /// SAFETY: to be called in a transaction, in a memory context that outlives the reader.
@@ -88,13 +92,18 @@ impl Reader {
             (Form::Uuid, Some(bytes)) if bytes.len() == 16 => Some(Datum::from(bytes.as_ptr())),
             (Form::Bytes, Some(bytes)) => {
                 let limit = if self.typmod < 0 { usize::MAX } else { (self.typmod - 4).max(0) as usize };
-                if bytes.len() < SHORT && bytes.len() <= limit { short(buffer, start, end) } else { None }
+                match bytes.len() {
+                    length if length > limit => None,
+                    length if length < SHORT => short(buffer, start, end),
+                    _ => long(buffer, start, end),
+                }
             }
             (Form::Numeric, Some(_)) => numeric(buffer, start, end, self.typmod),
             // The version of the binary form, and JSON.
             (Form::Jsonb, Some([1, text @ ..])) => {
                 std::str::from_utf8(text).ok().and_then(|text| self.jsonb.encode(text)).map(copied)
             }
+            (Form::Jsonb, Some([STORED_JSONB, stored @ ..])) => Some(copied(stored)),
             _ => None,
         };
         match known {
@@ -137,6 +146,24 @@ impl Reader {
     }
 }
 
+/// The bytes of a varlena behind its header; `None` for what is compressed or kept elsewhere.
+///
+/// SAFETY: the value is a varlena, and lives as long as the bytes are used.
+#[inline]
+pub(super) unsafe fn payload<'a>(value: Datum) -> Option<&'a [u8]> {
+    // SAFETY: as promised by the caller; it begins with its length.
+    unsafe {
+        let start = value.cast_mut_ptr::<u8>().cast_const();
+        let (header, length) = match *start {
+            1 => return None,
+            head if DIRECT && head & 1 == 1 => (1, usize::from(head >> 1)),
+            head if DIRECT && head & 3 == 0 => (4, (start.cast::<u32>().read_unaligned() >> 2) as usize),
+            _ => return None,
+        };
+        Some(std::slice::from_raw_parts(start.add(header), length - header))
+    }
+}
+
 /// A copy in the current memory context, aligned for what is stored in it.
 fn copied(bytes: &[u8]) -> Datum {
     // SAFETY: the new memory has room for as many bytes.
@@ -171,6 +198,15 @@ fn time(micros: i64) -> Option<Datum> {
 fn short(buffer: &mut [u8], start: usize, end: usize) -> Option<Datum> {
     let at = start.checked_sub(1)?;
     *buffer.get_mut(at)? = ((end - at) << 1 | 1) as u8;
+    Some(Datum::from(buffer.get(at..)?.as_ptr()))
+}
+
+/// Puts the header of a varlena in the place of the field's length. It may stand at any address: who reads a text asks for no other.
+#[inline]
+fn long(buffer: &mut [u8], start: usize, end: usize) -> Option<Datum> {
+    let at = start.checked_sub(4)?;
+    let header = u32::try_from(end - at).ok()?.checked_mul(4)?;
+    buffer.get_mut(at..start)?.copy_from_slice(&header.to_ne_bytes());
     Some(Datum::from(buffer.get(at..)?.as_ptr()))
 }
 

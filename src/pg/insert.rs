@@ -6,9 +6,10 @@
 use pgrx::pg_sys;
 
 use crate::model::{Code, Error, Result};
-use crate::pg::copy::Rows;
+use crate::pg::copy::{Rows, Violation};
 use crate::pg::datum::Reader;
 use crate::pg::interrupts;
+use crate::pg::judging::Judge;
 use crate::pg::tally::{Counting, Tallies};
 use crate::pg::versions;
 
@@ -45,7 +46,7 @@ struct Target {
     columns: Vec<(usize, Reader)>,
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     filled: usize,
-    qual: *mut pg_sys::ExprState,
+    judge: Option<Judge>,
     passed: Vec<*mut pg_sys::TupleTableSlot>,
     /// The partition's bounds look at nothing but the first field, which is the same in all rows.
     one_look: bool,
@@ -58,21 +59,21 @@ struct Target {
     values: pg_sys::MemoryContext,
 }
 
-/// Inserts the rows. `attributes` are the numbers of their columns; `condition` says which go in, as COPY … WHERE.
+/// Inserts the rows. `attributes` are the numbers of their columns; `judge` says which go in. Gives what it found fault with.
 ///
-/// SAFETY: the relation suits, `state` holds its range table entry with rights checked, `condition` was prepared with it; the caller is
-/// in a transaction and keeps the relation open.
+/// SAFETY: the relation suits, `state` holds its range table entry with rights checked, `item` is that; the caller is in a transaction and
+/// keeps the relation open.
 pub(super) unsafe fn load(
     (state, item): (*mut pg_sys::ParseState, *mut pg_sys::ParseNamespaceItem),
     relation: pg_sys::Relation,
     attributes: &[i16],
-    condition: *mut pg_sys::Node,
+    judge: Option<Judge>,
     rows: &mut dyn Rows,
     tallies: &mut Tallies,
-) -> Result<()> {
+) -> Result<Vec<Violation>> {
     // SAFETY: as promised by the caller.
     unsafe {
-        let mut target = Target::open(state, relation, attributes, condition, rows.size());
+        let mut target = Target::open(state, relation, attributes, judge, rows.size());
         let mut counting = Counting::open(tallies, state, item)?;
         let mut buffer = Vec::new();
         while rows.fill(&mut buffer) {
@@ -80,8 +81,7 @@ pub(super) unsafe fn load(
             buffer.clear();
             interrupts::check();
         }
-        target.close();
-        Ok(())
+        Ok(target.close())
     }
 }
 
@@ -90,7 +90,7 @@ impl Target {
         state: *mut pg_sys::ParseState,
         relation: pg_sys::Relation,
         attributes: &[i16],
-        condition: *mut pg_sys::Node,
+        judge: Option<Judge>,
         size: usize,
     ) -> Target {
         // SAFETY: the same calls in the same order as COPY makes them.
@@ -111,11 +111,6 @@ impl Target {
                     (i, Reader::new(described[i].atttypid, described[i].atttypmod))
                 })
                 .collect();
-            let qual = if condition.is_null() {
-                std::ptr::null_mut()
-            } else {
-                pg_sys::ExecInitQual(condition.cast(), std::ptr::null_mut())
-            };
             let values = pg_sys::AllocSetContextCreateExtended(
                 pg_sys::CurrentMemoryContext,
                 c"millrace values".as_ptr(),
@@ -132,7 +127,7 @@ impl Target {
                 columns,
                 slots: Vec::with_capacity(BATCH),
                 filled: 0,
-                qual,
+                judge,
                 passed: Vec::with_capacity(BATCH),
                 one_look: looks_at_one_column(relation, first),
                 looked: false,
@@ -252,30 +247,14 @@ impl Target {
         }
     }
 
-    /// Lists the slots whose rows meet the condition.
+    /// Lists the slots whose rows go in.
     unsafe fn choose(&mut self) {
         self.passed.clear();
         let filled = &self.slots[..self.filled];
-        if self.qual.is_null() {
-            self.passed.extend_from_slice(filled);
-            return;
-        }
-        let (qual, passed) = (self.qual, &mut self.passed);
-        // SAFETY: as ExecQual does it, for each row: in the memory of the per-tuple context. The list has room for all.
-        unsafe {
-            let context = per_tuple(self.estate);
-            let Some(evaluate) = (*qual).evalfunc else { return };
-            let old = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                for slot in filled {
-                    (*context).ecxt_scantuple = *slot;
-                    let mut null = false;
-                    if evaluate(qual, context, &mut null).value() != 0 {
-                        passed.push(*slot);
-                    }
-                }
-            });
-            pg_sys::MemoryContextSwitchTo(old);
+        match &mut self.judge {
+            // SAFETY: the slots are of the relation; the context's memory is kept until the batch is in the table.
+            Some(judge) => unsafe { judge.choose(per_tuple(self.estate), filled, &mut self.passed) },
+            None => self.passed.extend_from_slice(filled),
         }
     }
 
@@ -309,7 +288,7 @@ impl Target {
         }
     }
 
-    unsafe fn close(self) {
+    unsafe fn close(self) -> Vec<Violation> {
         // SAFETY: what `open` made, once.
         unsafe {
             pg_sys::FreeBulkInsertState(self.bulk);
@@ -320,6 +299,7 @@ impl Target {
             pg_sys::ExecCloseRangeTableRelations(self.estate);
             pg_sys::FreeExecutorState(self.estate);
             pg_sys::MemoryContextDelete(self.values);
+            self.judge.map(Judge::into_violations).unwrap_or_default()
         }
     }
 }

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use pgrx::pg_sys::Oid;
 
 use crate::convert::{Field, Reason, Row, append_value, asked, refuse};
-use crate::format::Format;
 use crate::model::Result;
 use crate::model::keyed::Op;
 use crate::model::landing::Origin;
 use crate::pg::input::{self, Reader};
 use crate::pipeline::columns::{Match, StagingColumn};
 use crate::pipeline::read::{Piece, Read};
-use crate::pipeline::rejects::{Reject, first_row_no, reject_of};
+use crate::pipeline::rejects::{Place, Reject, Why, first_row_no};
 use crate::pipeline::rescue;
 use crate::pipeline::rows::{RowRef, append_null};
 
@@ -31,10 +30,10 @@ pub struct Gathered {
 }
 
 /// Numbers the rows, and asks Postgres about the fields that the reading threads were not sure of.
-pub fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
+pub fn gather(columns: &[StagingColumn], read: &mut Read, origins: &[Origin]) -> Result<Gathered> {
     let mut out = Gathered { buffers: Vec::with_capacity(read.pieces.len() * 2), groups: vec![], rejects: vec![] };
     let mut readers: Vec<Option<Reader>> = columns.iter().map(|_| None).collect();
-    for piece in &mut read.pieces {
+    for (number, piece) in read.pieces.iter_mut().enumerate() {
         let own = out.buffers.len() as u32;
         out.buffers.push(std::mem::take(&mut piece.encoded.buf));
         let piece = &*piece;
@@ -70,7 +69,8 @@ pub fn gather(columns: &[StagingColumn], format: &Format, read: &mut Read, origi
                 push_row(&mut out, RowRef { buffer: own + 1, start, end, row_no, op });
                 continue;
             }
-            out.rejects.push(reject_of(piece, i, row_no, format, reasons));
+            let (place, why) = (Place { piece: number, row: i }, Why::Reasons(reasons));
+            out.rejects.push(Reject { row_no, part: piece.part, place, why });
         }
         out.buffers.push(asked);
     }

@@ -3,6 +3,7 @@
 //! Promises: every row that is not loaded is either a reject with the names of all rules that it violates, or counted as dropped;
 //! a chunk that must not go in is an error before anything of it is there.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::catalog::expectations::Outcome;
@@ -13,7 +14,7 @@ use crate::model::pipeline::Pipeline;
 use crate::model::{Code, Error, Result};
 use crate::pg::copy::Filter;
 use crate::pipeline::read::Piece;
-use crate::pipeline::rejects::Reject;
+use crate::pipeline::rejects::{Reject, Said, Why};
 
 /// A row breaks its rule; the SQLSTATE is that of a check constraint.
 const VIOLATION: &str = "23514";
@@ -22,17 +23,18 @@ const SHOWN: usize = 200;
 const HINT: &str = "Mend the source or the rule and call millrace.resume, or let this chunk through, its bad rows rejected, \
                     with millrace.accept_chunk.";
 
-/// What COPY shall keep. A row that takes a key away is not judged: what it takes away was.
+/// What the load shall keep. A row that takes a key away is not judged: what it takes away was.
 pub fn filter(rules: &Rules, with_op: bool, delete_when: Option<&str>) -> Option<Filter> {
-    let kept = rules.mask(OnViolation::Warn);
-    let mut condition = rules.condition()?;
-    if let Some(delete_when) = delete_when {
-        condition = format!("({delete_when}) OR ({condition})");
+    if rules.0.is_empty() {
+        return None;
     }
-    if with_op {
-        condition = format!("{OP} = 'delete' OR ({condition})");
-    }
-    Some(Filter { condition, kept })
+    let taken_away = with_op.then(|| format!("{OP} = 'delete'"));
+    let exempt: Vec<String> = taken_away.into_iter().chain(delete_when.map(|sql| format!("({sql})"))).collect();
+    Some(Filter {
+        exempt: (!exempt.is_empty()).then(|| exempt.join(" OR ")),
+        rules: rules.conditions(),
+        kept: rules.mask(OnViolation::Warn),
+    })
 }
 
 /// What the rules found in one chunk.
@@ -49,26 +51,17 @@ impl Verdict {
         Verdict { checked: 0, violated: vec![0; rules.0.len()], dropped: vec![] }
     }
 
-    /// Counts what the rows of a record violate, bits of rules for each; gives its reasons if it is rejected.
-    pub fn add(
-        &mut self,
-        rules: &Rules,
-        violated: &[u64],
-        row_no: i64,
-        (piece, row): (&Piece, usize),
-    ) -> Option<Vec<Reason>> {
-        let breaks = |rows: u64, i: usize| rows & (1 << i) != 0;
+    /// Counts what the rows of a record violate, bits of rules for each; gives all of them if it is rejected.
+    pub fn add(&mut self, rules: &Rules, violated: &[u64], row_no: i64, part: usize) -> Option<u64> {
         for (i, count) in self.violated.iter_mut().enumerate() {
             *count += violated.iter().filter(|rows| breaks(**rows, i)).count() as i64;
         }
         let any = violated.iter().fold(0, |any, rows| any | rows);
-        let broken: Vec<usize> = (0..rules.0.len()).filter(|i| breaks(any, *i)).collect();
-        let does = |action| broken.iter().any(|i| rules.0[*i].on_violation == action);
-        if does(OnViolation::Quarantine) || does(OnViolation::Fail) {
-            return Some(broken.iter().map(|i| reason(&rules.0[*i], piece, row)).collect());
+        if any & (rules.mask(OnViolation::Quarantine) | rules.mask(OnViolation::Fail)) != 0 {
+            return Some(any);
         }
         let dropping = rules.mask(OnViolation::Drop);
-        self.dropped.extend(violated.iter().filter(|rows| **rows & dropping != 0).map(|_| (piece.part, row_no)));
+        self.dropped.extend(violated.iter().filter(|rows| **rows & dropping != 0).map(|_| (part, row_no)));
         None
     }
 
@@ -76,7 +69,7 @@ impl Verdict {
     pub fn add_error(&mut self, rules: &Rules, rule: usize, piece: &Piece, row: usize, e: Error) -> Reason {
         self.violated[rule] += 1;
         let sqlstate = String::from_utf8_lossy(&e.code.sqlstate()).into_owned();
-        Reason { sqlstate, message: e.message, ..reason(&rules.0[rule], piece, row) }
+        Reason { sqlstate, message: e.message, ..said(&rules.0[rule], "", piece, row).to_reason() }
     }
 
     pub fn outcomes(&self, rules: &Rules) -> Vec<Outcome> {
@@ -90,27 +83,45 @@ impl Verdict {
     }
 }
 
-fn reason(rule: &Expectation, piece: &Piece, row: usize) -> Reason {
-    let shown = |column: &String| -> Option<String> {
+fn breaks(rules: u64, rule: usize) -> bool {
+    rules & (1 << rule) != 0
+}
+
+/// What the reasons of rows that break rules say.
+pub struct Words<'a> {
+    rules: &'a Rules,
+    messages: Vec<String>,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(rules: &'a Rules) -> Words<'a> {
+        let message = |rule: &Expectation| format!("the row does not meet the expectation: {}", rule.condition);
+        Words { rules, messages: rules.0.iter().map(message).collect() }
+    }
+
+    /// A reason for each of the rules, which are bits of `broken`.
+    pub fn of(&self, broken: u64, piece: &'a Piece, row: usize) -> impl Iterator<Item = Said<'_>> {
+        let rules = self.rules.0.iter().zip(&self.messages).enumerate();
+        let broken = rules.filter(move |(i, _)| breaks(broken, *i));
+        broken.map(move |(_, (rule, message))| said(rule, message, piece, row))
+    }
+}
+
+fn said<'a>(rule: &'a Expectation, message: &'a str, piece: &'a Piece, row: usize) -> Said<'a> {
+    let shown = |column: &String| -> Option<Cow<'a, str>> {
         let target = piece.matched.targets.iter().position(|t| &t.name == column)?;
         let text = piece.matched.mapping[target].and_then(|source| piece.batch.text(source, row))?;
-        Some(text.chars().take(SHOWN).collect())
+        if text.len() <= SHOWN { Some(text) } else { Some(text.chars().take(SHOWN).collect()) }
     };
     let (column, value) = match rule.columns.as_slice() {
         [] => (None, None),
-        [one] => (Some(one.clone()), shown(one)),
+        [one] => (Some(one.as_str()), shown(one)),
         several => {
             let named = |c: &String| format!("{c}={}", shown(c).unwrap_or_else(|| "NULL".into()));
-            (None, Some(several.iter().map(named).collect::<Vec<_>>().join(", ")))
+            (None, Some(several.iter().map(named).collect::<Vec<_>>().join(", ").into()))
         }
     };
-    Reason {
-        column,
-        rule: Some(rule.name.clone()),
-        sqlstate: VIOLATION.into(),
-        message: format!("the row does not meet the expectation: {}", rule.condition),
-        value,
-    }
+    Said { column, rule: Some(&rule.name), sqlstate: VIOLATION, message: message.into(), value }
 }
 
 /// A condition that raises an error for row after row is wrong, and no file is to blame.
@@ -147,19 +158,29 @@ pub fn gate(
         return Ok(());
     }
     Err(stopped(format!("{} of {records} records would be rejected", rejects.len()))
-        .detail(format!("max_reject_ratio is {most}. Most frequent: {}.", top_reasons(rejects)))
+        .detail(format!("max_reject_ratio is {most}. Most frequent: {}.", top_reasons(rules, rejects)))
         .hint(HINT))
 }
 
-fn top_reasons(rejects: &[Reject]) -> String {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for reason in rejects.iter().flat_map(|r| &r.reasons) {
-        let label = match (&reason.rule, &reason.column) {
-            (Some(rule), _) if reason.sqlstate == VIOLATION => rule.clone(),
-            (_, Some(column)) => format!("column {column}, SQLSTATE {}", reason.sqlstate),
-            _ => reason.message.clone(),
-        };
-        *counts.entry(label).or_default() += 1;
+fn top_reasons(rules: &Rules, rejects: &[Reject]) -> String {
+    let mut counts: HashMap<Cow<str>, usize> = HashMap::new();
+    for reject in rejects {
+        match &reject.why {
+            Why::Rules(broken) => {
+                for (_, rule) in rules.0.iter().enumerate().filter(|(i, _)| breaks(*broken, *i)) {
+                    *counts.entry(rule.name.as_str().into()).or_default() += 1;
+                }
+            }
+            Why::Reasons(reasons) => {
+                for reason in reasons {
+                    let label = match &reason.column {
+                        Some(column) => format!("column {column}, SQLSTATE {}", reason.sqlstate).into(),
+                        None => reason.message.as_str().into(),
+                    };
+                    *counts.entry(label).or_default() += 1;
+                }
+            }
+        }
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

@@ -35,7 +35,7 @@ use crate::pipeline::judge::{self, Verdict};
 use crate::pipeline::keyed::{self, Keyed, Manner};
 use crate::pipeline::left_out::LeftOut;
 use crate::pipeline::read::Read;
-use crate::pipeline::rejects::{self, Reject, locate, reason_of, reject_of};
+use crate::pipeline::rejects::{self, Reject, Why, locate, reason_of};
 use crate::pipeline::rows::{ChunkRows, RowRef};
 use crate::pipeline::{dedup, scope, tally, transform};
 
@@ -115,13 +115,12 @@ pub fn load(
             let rules = Rules(scope::catalog(|| expectations::of_pipeline(pipeline.id))?);
             let accepted = scope::catalog(|| pipelines::is_accepted(pipeline.id, chunk_no))?;
             let inserted = scope::owner(pipeline, || {
-                let mut inserted =
-                    insert(pipeline, columns, format, &rules, &kept, &mut landing.read, &origins, chunk_no)?;
+                let mut inserted = insert(pipeline, columns, &rules, &kept, &mut landing.read, &origins, chunk_no)?;
                 let Inserted { rejects, verdict, .. } = &inserted;
                 if !accepted {
                     judge::gate(pipeline, &rules, verdict, rejects, landing.read.records, chunk_no)?;
                 }
-                rejects::insert(pipeline, &origins, chunk_no, rejects)?;
+                rejects::insert(pipeline, (&rules, format), (&landing.read, &origins), chunk_no, rejects)?;
                 inserted.merge_into(&kept, chunk_no)?;
                 Ok(inserted)
             })?;
@@ -347,7 +346,6 @@ impl Inserted {
 pub fn insert(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
-    format: &Format,
     rules: &Rules,
     kept: &[Aggregate],
     read: &mut Read,
@@ -365,7 +363,7 @@ pub fn insert(
     let with_op = read.pieces.iter().any(|piece| piece.ops.is_some());
     // A deferred constraint would find its row at commit, too late to reject it alone, and can't run with the owner's rights there.
     spi::execute_once("SET CONSTRAINTS ALL IMMEDIATE")?;
-    let mut gathered = gather(columns, format, read, origins)?;
+    let mut gathered = gather(columns, read, origins)?;
     let buffers = Arc::new(std::mem::take(&mut gathered.buffers));
     let filter = judge::filter(rules, with_op, pipeline.options.delete_when.as_deref());
     let mut verdict = Verdict::new(rules);
@@ -406,13 +404,14 @@ pub fn insert(
             verdict.checked += load.rows.len() as i64;
         }
         for violation in &faults.violations {
-            let place = locate(violation.row_no, read, origins)?;
-            if let Some(reasons) = verdict.add(rules, &[violation.rules], violation.row_no, place) {
-                gathered.rejects.push(reject_of(place.0, place.1, violation.row_no, format, reasons));
+            let (row_no, place) = (violation.row_no, locate(violation.row_no, read, origins)?);
+            let part = read.pieces[place.piece].part;
+            if let Some(broken) = verdict.add(rules, &[violation.rules], row_no, part) {
+                gathered.rejects.push(Reject { row_no, part, place, why: Why::Rules(broken) });
             }
         }
         for refused in faults.refused {
-            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins)?);
         }
     }
     let mut made = None;
@@ -421,14 +420,15 @@ pub fn insert(
         let stage = transform::Stage::new(pipeline, plan, places, rules, filter.as_ref(), with_op, chunk_no)?;
         let outcome = stage.load(waiting)?;
         verdict.checked += outcome.checked + outcome.made.iter().map(|(_, rows)| rows).sum::<i64>();
-        for (row_no, violated) in &outcome.violations {
-            let place = locate(*row_no, read, origins)?;
-            if let Some(reasons) = verdict.add(rules, violated, *row_no, place) {
-                gathered.rejects.push(reject_of(place.0, place.1, *row_no, format, reasons));
+        for (row_no, violated) in outcome.violations {
+            let place = locate(row_no, read, origins)?;
+            let part = read.pieces[place.piece].part;
+            if let Some(broken) = verdict.add(rules, &violated, row_no, part) {
+                gathered.rejects.push(Reject { row_no, part, place, why: Why::Rules(broken) });
             }
         }
         for refused in outcome.refused {
-            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+            gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins)?);
         }
         crate::catalog::keyed::empty(input)?;
         made = Some(outcome.made);
@@ -441,7 +441,7 @@ pub fn insert(
             let first_rows: Vec<i64> = origins.iter().map(|o| o.first_row_no).collect();
             let outcome = dedup::merge(pipeline, (&incoming, &target), &first_rows, read.records as i64, chunk_no)?;
             for refused in outcome.refused {
-                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins)?);
             }
             Into::Appended { target, fresh: Some(outcome.fresh) }
         }
@@ -454,7 +454,7 @@ pub fn insert(
                 Manner { deletes: with_op, every_row: read.every_row },
             )?;
             for refused in outcome.refused {
-                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins, format)?);
+                gathered.rejects.push(refused.into_reject(rules, &mut verdict, read, origins)?);
             }
             Into::Merged { keyed: Box::new(keyed), changes: outcome.changes }
         }
@@ -499,21 +499,15 @@ pub enum By {
 }
 
 impl Refused {
-    fn into_reject(
-        self,
-        rules: &Rules,
-        verdict: &mut Verdict,
-        read: &Read,
-        origins: &[Origin],
-        format: &Format,
-    ) -> Result<Reject> {
-        let (piece, i) = locate(self.row_no, read, origins)?;
+    fn into_reject(self, rules: &Rules, verdict: &mut Verdict, read: &Read, origins: &[Origin]) -> Result<Reject> {
+        let place = locate(self.row_no, read, origins)?;
+        let piece = &read.pieces[place.piece];
         let reason = match self.by {
-            By::Rule(rule) => verdict.add_error(rules, rule, piece, i, self.error),
+            By::Rule(rule) => verdict.add_error(rules, rule, piece, place.row, self.error),
             By::Constraint => reason_of(self.error, "constraint"),
             By::Transform => reason_of(self.error, "transform"),
         };
-        Ok(reject_of(piece, i, self.row_no, format, vec![reason]))
+        Ok(Reject { row_no: self.row_no, part: piece.part, place, why: Why::Reasons(vec![reason]) })
     }
 }
 
@@ -578,7 +572,9 @@ impl GroupLoad<'_> {
     /// The first rule whose condition raises an error for this row.
     fn rule_that_raises(&self, row: usize) -> Option<usize> {
         (0..self.rules.0.len()).find(|rule| {
-            let probe = Filter { condition: self.rules.probe(*rule), kept: 0 };
+            // No row goes in.
+            let rules = vec![self.rules.0[*rule].is_met(), "false".into()];
+            let probe = Filter { exempt: None, rules, kept: 0 };
             subtransaction::run(|| self.copy(row, row + 1, Some(&probe))).is_err()
         })
     }

@@ -25,6 +25,7 @@ use crate::pg::relation::{self, Relation};
 use crate::pg::{condition, gucs, interrupts, spi, subtransaction};
 use crate::pipeline::aggregates;
 use crate::pipeline::columns::{StagingColumn, match_header, staging_columns};
+use crate::pipeline::judge::Words;
 use crate::pipeline::read::{self, Piece, Read};
 use crate::pipeline::rejects::reasons_json;
 use crate::pipeline::{load, rescue, scope, transform};
@@ -124,7 +125,7 @@ fn part(
         };
         tried.push(Tried { kept, reasons });
     }
-    let loaded = seal(pipeline, columns, format, again, &places, &mut tried, started)?;
+    let loaded = seal(pipeline, columns, again, &places, &mut tried, started)?;
     scope::owner(pipeline, || mark(table, &tried))?;
     Ok(loaded)
 }
@@ -280,7 +281,6 @@ fn add(
 fn seal(
     pipeline: &Pipeline,
     columns: &[StagingColumn],
-    format: &Format,
     mut again: Read,
     places: &[usize],
     tried: &mut [Tried],
@@ -301,11 +301,12 @@ fn seal(
     let kept = scope::catalog(|| aggregates::of(pipeline))?;
     let origins = origins(&again.parts);
     let (loaded, left_out, inserted) = scope::owner(pipeline, || {
-        let mut inserted = load::insert(pipeline, columns, format, &rules, &kept, &mut again, &origins, chunk_no)?;
+        let mut inserted = load::insert(pipeline, columns, &rules, &kept, &mut again, &origins, chunk_no)?;
         let left_out = inserted.left_out(&origins);
         let loaded = again.records as i64 - inserted.rejects.len() as i64;
-        for reject in std::mem::take(&mut inserted.rejects) {
-            tried[places[reject.part]].reasons = Some(reject.reasons);
+        let words = Words::new(&rules);
+        for reject in &inserted.rejects {
+            tried[places[reject.part]].reasons = Some(reject.reasons(&words, &again));
         }
         if loaded > 0 {
             inserted.merge_into(&kept, chunk_no)?;
@@ -362,7 +363,7 @@ fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
     for t in tried {
         chunks.push(t.kept.chunk_no);
         rows.push(t.kept.row_no);
-        reasons.push(t.reasons.as_ref().map(|r| reasons_json(r)).transpose()?);
+        reasons.push(t.reasons.as_ref().map(|r| reasons_json(r)));
     }
     spi::execute(
         &format!(

@@ -16,7 +16,7 @@ pub struct RowRef {
 }
 
 /// Bytes that one call of [`Rows::fill`] gives, about.
-const GULP: usize = 256 * 1024;
+pub const GULP: usize = 256 * 1024;
 
 /// Rows that all have the same columns; `_chunk_no` and `_row_no` go before each row's own fields.
 pub struct ChunkRows {
@@ -56,20 +56,6 @@ impl Rows for ChunkRows {
 
     fn size(&self) -> usize {
         self.rows.get(self.from..self.to).unwrap_or_default().iter().map(|row| row.end - row.start).sum()
-    }
-}
-
-/// Rows that are encoded whole, field counts included.
-pub struct Encoded(pub Vec<u8>);
-
-impl Rows for Encoded {
-    fn fill(&mut self, out: &mut Vec<u8>) -> bool {
-        out.append(&mut self.0);
-        !out.is_empty()
-    }
-
-    fn size(&self) -> usize {
-        self.0.len()
     }
 }
 

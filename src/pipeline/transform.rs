@@ -75,8 +75,9 @@ impl<'a> Stage<'a> {
         with_op: bool,
         chunk_no: i64,
     ) -> Result<Stage<'a>> {
-        let condition = filter.map(|f| f.condition.as_str());
-        let statements = Statements::new(target, Oid::from(pipeline.staging), transform, condition, with_op)?;
+        let condition = filter.map(Filter::condition);
+        let staging = Oid::from(pipeline.staging);
+        let statements = Statements::new(target, staging, transform, condition.as_deref(), with_op)?;
         Ok(Stage { statements, input, rules, kept: filter.map_or(0, |f| f.kept), chunk_no })
     }
 

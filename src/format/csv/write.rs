@@ -8,17 +8,15 @@ use arrow::array::{Array, StringArray};
 use super::Dialect;
 use crate::format::RawBatch;
 
-/// The bytes of a record whose bytes were not kept, without its line end.
-pub fn record_text(batch: &RawBatch, row: usize, dialect: &Dialect) -> Vec<u8> {
-    let mut text = Vec::new();
+/// Appends the bytes of a record whose bytes were not kept, without its line end.
+pub fn append_record(batch: &RawBatch, row: usize, dialect: &Dialect, text: &mut Vec<u8>) {
     for (i, column) in batch.fields.columns().iter().enumerate() {
         if i > 0 {
             text.push(dialect.delimiter);
         }
         let value = column.as_any().downcast_ref::<StringArray>().filter(|c| c.is_valid(row)).map(|c| c.value(row));
-        write(value, dialect, &mut text);
+        write(value, dialect, text);
     }
-    text
 }
 
 /// Writes a field in the canonical way.
