@@ -43,6 +43,7 @@ mod formats;
 mod history;
 mod hostile;
 mod invoices;
+mod judged;
 mod keyed;
 mod lake;
 mod layers;

@@ -35,6 +35,7 @@ const ALONE: &[(&str, &str)] = &[
     ),
     ("rights", "roles, and the rights on local files that COPY asks for"),
     ("rights_tables", "both at once: places of each kind"),
+    ("judged", "what rules say of rows, wherever those were read"),
     ("matrix", "this list"),
 ];
 

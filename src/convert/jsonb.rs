@@ -398,9 +398,7 @@ mod tests {
             let objects: Vec<_> = (0..count).map(object).collect();
             let json: Vec<serde_json::Value> = objects
                 .iter()
-                .map(|pairs| {
-                    pairs.iter().filter_map(|(key, value)| Some((key.to_string(), (*value)?.into()))).collect()
-                })
+                .map(|pairs| pairs.iter().filter_map(|(key, value)| Some((*key, (*value)?))).collect())
                 .collect();
             let mut out = b"before".to_vec();
             append_objects(&objects, &mut out).unwrap();

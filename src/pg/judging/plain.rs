@@ -298,6 +298,10 @@ unsafe fn of_array(expr: &pg_sys::ScalarArrayOpExpr) -> Option<(usize, Test)> {
             &mut nulls,
             &mut count,
         );
+        // NULL is in none, and NULL is not in none, are known.
+        if count == 0 {
+            return None;
+        }
         let values: Option<Vec<Value>> = (0..count.max(0) as usize)
             .map(|i| if *nulls.add(i) { None } else { value(right_type, *elements.add(i)) })
             .collect();
