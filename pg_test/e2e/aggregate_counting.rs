@@ -104,3 +104,78 @@ fn an_expression_of_an_aggregate_that_fails_stops_the_chunk_and_rejects_no_row()
     assert_verified(&mut session, "p");
     assert_eq!(session.number("SELECT count(*) FROM staging.p"), 3);
 }
+
+/// The aggregate comes after the first chunk, so its first values are put there by SQL, and those of later chunks by the load.
+#[test]
+fn values_that_are_equal_are_one_whichever_way_they_came_to_be_known() {
+    let server = Site::of(module_path!(), Preload::No);
+    let mut session = server.create_database("counting_equal");
+    let landing = server.create_dir("counting_equal_landing");
+    let columns = [
+        ("t", "text"),
+        ("v", "varchar(20)"),
+        ("ci", "text"),
+        ("i", "int"),
+        ("n", "numeric"),
+        ("f", "float8"),
+        ("b", "bool"),
+        ("d", "date"),
+        ("tz", "timestamptz"),
+        ("iv", "interval"),
+        ("u", "uuid"),
+        ("j", "jsonb"),
+        ("a", "int[]"),
+    ];
+    let declared: Vec<String> = columns.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    session.execute(&format!(
+        "CREATE SCHEMA staging; CREATE COLLATION public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => '{}', staging => 'staging.p', every => NULL,
+                options => '{{\"settle\": 0}}')",
+        url(&landing),
+        declared.join(", ")
+    ));
+    let header: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let load = |session: &mut Session, file: &str, lines: &[&str]| {
+        land(&landing, file, format!("{}\n{}\n", header.join(","), lines.join("\n")).as_bytes());
+        session.execute("CALL millrace.run('p')");
+    };
+    let first = "x,x,Ann,1,1.0,0,t,2024-01-01,2024-01-01 00:00:00+00,1 day,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,\"{\"\"a\"\": 1.0}\",\"{1,2}\"";
+    let again = "x,x,ANN,1,1.00,-0,t,2024-01-01,2024-01-01 01:00:00+01,24:00:00,A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11,\"{\"\"a\"\": 1.00}\",\"{1,2}\"";
+    let other = "y,y,Bob,2,2.0,NaN,f,2024-01-02,2024-01-02 00:00:00+00,2 days,b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,\"{\"\"a\"\": 2}\",\"{2,1}\"";
+    let none = ",,,,,,,,,,,,";
+    load(&mut session, "1.csv", &[first, none]);
+    for (name, _) in columns {
+        let key = if name == "ci" { "ci COLLATE public.ci".into() } else { name.to_owned() };
+        session.execute(&format!(
+            "SELECT millrace.create_aggregate('p', 'by_{name}', 'SELECT {key} AS k, count(DISTINCT t) AS t, count(DISTINCT i) AS i FROM staging.p GROUP BY 1');
+             SELECT millrace.create_aggregate('p', 'of_{name}', 'SELECT t, d, tz, count(DISTINCT {key}) AS n FROM staging.p GROUP BY t, d, tz')"
+        ));
+    }
+    let files: [(&str, &[&str]); 3] =
+        [("2.csv", &[again, other]), ("3.csv", &[first, again, other, none]), ("4.csv", &[again])];
+    for (file, lines) in files {
+        load(&mut session, file, lines);
+        assert_verified(&mut session, "p");
+    }
+    for (name, _) in columns {
+        let kept = session.line(&format!("SELECT count(*), count(DISTINCT h) FROM staging.of_{name}_distinct_1"));
+        assert_eq!(kept, "2|2", "{name}");
+        assert_eq!(session.line(&format!("SELECT sum(n), max(n) FROM staging.of_{name}")), "2|1", "{name}");
+    }
+}
+
+#[test]
+fn a_table_of_values_that_does_something_of_its_own_is_written_by_statements() {
+    let (_server, mut session, landing) = orders("counting_trigger");
+    load(&mut session, &landing, "1.csv", "a,ann,1,1\n");
+    session.execute(
+        "CREATE TABLE seen (who text); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.seen VALUES (NEW.v); RETURN NEW; END';
+         CREATE TRIGGER note BEFORE INSERT ON staging.stats_distinct_1 FOR EACH ROW EXECUTE FUNCTION note()",
+    );
+    load(&mut session, &landing, "2.csv", "a,ann,1,1\na,bob,1,1\n");
+    assert_eq!(session.lines("SELECT who FROM seen"), ["bob"]);
+    session.execute("DROP TRIGGER note ON staging.stats_distinct_1; ALTER TABLE staging.stats_distinct_1 ADD COLUMN mine int DEFAULT 7");
+    load(&mut session, &landing, "3.csv", "a,cleo,1,1\na,bob,1,1\n");
+    assert_eq!(session.lines("SELECT v, mine FROM staging.stats_distinct_1 ORDER BY 1"), ["ann|7", "bob|7", "cleo|7"]);
+    assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "5|3");
+}

@@ -50,7 +50,7 @@ impl Names {
         if plan.may_be_long() {
             all.push(format!("{}_long", self.name));
         }
-        all.extend(plan.distinct_sets.iter().map(|s| format!("{}_distinct_{}", self.name, s.number)));
+        all.extend(plan.distinct_sets.iter().map(|s| distinct_name(&self.name, s.number)));
         if self.changes {
             all.push(format!("{}_changes", self.name));
         }
@@ -71,7 +71,7 @@ impl Names {
     }
 
     pub fn distinct(&self, number: usize) -> String {
-        self.qualified(&format!("_distinct_{number}"))
+        self.qualified(&distinct_name("", number))
     }
 
     pub fn changes(&self) -> Option<String> {
@@ -88,6 +88,11 @@ impl Names {
     fn qualified(&self, ending: &str) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&format!("{}{ending}", self.name)))
     }
+}
+
+/// The table of a set of distinct values.
+pub fn distinct_name(aggregate: &str, number: usize) -> String {
+    format!("{aggregate}_distinct_{number}")
 }
 
 /// `$1` the schema's name, `$2` the array of [`Names::relations`], `$3` and `$4` schema and name of [`Names::touched`]: those that

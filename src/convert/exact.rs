@@ -27,11 +27,12 @@ impl Exact {
         let mut units: i128 = 0;
         for place in places.chunks_exact(2) {
             exponent -= PLACE;
-            let digit = i128::from(i16::from_ne_bytes([place[0], place[1]]));
+            let digit = i16::from_ne_bytes([place[0], place[1]]);
             let part = if exponent >= 0 {
-                digit.checked_mul(power(exponent as u32)?)?
+                i128::from(digit).checked_mul(power(exponent as u32)?)?
             } else {
-                digit / power(exponent.unsigned_abs())?
+                // A place has four digits; those behind the scale are zeros.
+                i128::from(10i16.checked_pow(exponent.unsigned_abs()).map_or(0, |power| digit / power))
             };
             units = units.checked_add(part)?;
         }
@@ -97,7 +98,7 @@ pub fn compare_stored(one: &[u8], other: &[u8]) -> Option<Ordering> {
 }
 
 fn power(exponent: u32) -> Option<i128> {
-    10i128.checked_pow(exponent)
+    if exponent < 19 { Some(10i64.pow(exponent).into()) } else { 10i128.checked_pow(exponent) }
 }
 
 #[cfg(test)]

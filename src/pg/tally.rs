@@ -6,6 +6,7 @@
 //! (no number, too long, too many) spoils the tally, and never the load.
 
 mod compile;
+mod pairs;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::convert::exact::Exact;
+use crate::model::aggregate::Hash;
 use crate::model::{Code, Error, Result};
 use crate::pg::spi::Arg;
 
@@ -51,11 +53,15 @@ pub struct Measure {
     pub filter: Option<usize>,
 }
 
-/// Distinct values of an expression.
+/// Distinct values of an expression, and the table that they are kept in.
 #[derive(Debug, Clone)]
 pub struct Set {
     pub argument: usize,
     pub filter: Option<usize>,
+    pub schema: String,
+    pub table: String,
+    /// Of the value, then of the keys.
+    pub hashes: Vec<Hash>,
 }
 
 /// Pairs of group and value, told apart by 128 bits of keyed hashes: no two that differ will ever share them.
@@ -95,6 +101,12 @@ struct Fresh {
     value: Datum,
 }
 
+/// A value that a row has, until it is known whether it is new.
+struct Met {
+    mark: u128,
+    fresh: Fresh,
+}
+
 pub struct Tally {
     spec: Spec,
     kinds: Vec<Kind>,
@@ -102,6 +114,8 @@ pub struct Tally {
     groups: Vec<Group>,
     known: Vec<Rc<Known>>,
     marks: Vec<Known>,
+    /// Of the rows at hand.
+    met: Vec<Vec<Met>>,
     fresh: Vec<Vec<Fresh>>,
     hashers: Rc<[RandomState; 2]>,
     memory: pg_sys::MemoryContext,
@@ -129,6 +143,7 @@ impl Tally {
             groups: vec![],
             known,
             marks: vec![Known::default(); sets],
+            met: (0..sets).map(|_| vec![]).collect(),
             fresh: (0..sets).map(|_| vec![]).collect(),
             hashers,
             memory,
@@ -146,8 +161,45 @@ impl Tally {
         self.marks
     }
 
-    /// The groups as arrays: keys, rows, measures; then for each set the keys and values of what is new.
-    pub fn arrays(&self) -> Result<Vec<Arg>> {
+    /// Types of a set's value and of the keys.
+    fn types(&self, set: &Set) -> Vec<Oid> {
+        let keys = self.kinds.iter().take(self.spec.keys);
+        self.kinds.get(set.argument).into_iter().chain(keys).map(Kind::type_oid).collect()
+    }
+
+    /// Whether the tables of all sets can be written without a statement.
+    fn can_enter(&self) -> bool {
+        self.spec.sets.iter().all(|set| match pairs::Table::open(set, &self.types(set)) {
+            Some(table) => {
+                table.close();
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Enters new values into the tables of their sets; gives for each set what each group has gained.
+    pub fn enter_values(&self) -> Result<Vec<Vec<i64>>> {
+        let enter = |(set, fresh): (&Set, &Vec<Fresh>)| {
+            if fresh.is_empty() {
+                return Ok(vec![0; self.groups.len()]);
+            }
+            let table = pairs::Table::open(set, &self.types(set)).ok_or_else(|| {
+                Error::new(
+                    Code::Internal,
+                    format!("table \"{}.{}\" has changed while it was locked", set.schema, set.table),
+                )
+            })?;
+            // SAFETY: the values were copied from those of expressions of these types, and live as long as the tally's memory.
+            let gained = unsafe { table.enter(&self.groups, fresh) };
+            table.close();
+            Ok(gained)
+        };
+        self.spec.sets.iter().zip(&self.fresh).map(enter).collect()
+    }
+
+    /// The groups as arrays: keys, rows, measures, and for each set what was `gained`.
+    pub fn arrays(&self, gained: Vec<Vec<i64>>) -> Result<Vec<Arg>> {
         let spec = &self.spec;
         let groups = &self.groups;
         let mut all = Vec::new();
@@ -160,12 +212,7 @@ impl Tally {
             let measured = groups.iter().map(|g| &g.measured[i]);
             all.push(value::measures(measure.what, kind, measured)?);
         }
-        for (set, fresh) in spec.sets.iter().zip(&self.fresh) {
-            for key in 0..spec.keys {
-                all.push(array(&self.kinds[key], fresh.iter().map(|f| groups[f.group as usize].keys[key]))?);
-            }
-            all.push(array(&self.kinds[set.argument], fresh.iter().map(|f| Some(f.value)))?);
-        }
+        all.extend(gained.into_iter().map(|gained| Arg::Int8s(gained.into_iter().map(Some).collect())));
         Ok(all)
     }
 
@@ -239,15 +286,32 @@ impl Tally {
                 kind.append_image(Some(value), image)?;
                 let [one, two] = &*self.hashers;
                 let mark = u128::from(one.hash_one(&*image)) << 64 | u128::from(two.hash_one(&*image));
-                if !self.known[i].contains(&mark) && self.marks[i].insert(mark) {
-                    if self.fresh[i].len() == MOST {
-                        return None;
-                    }
-                    self.fresh[i].push(Fresh { group: place, value: kind.copy(value, self.memory) });
-                }
+                self.met[i].push(Met { mark, fresh: Fresh { group: place, value } });
             }
             Some(())
         }
+    }
+
+    /// Keeps those of the values met that are new; `None` where they are too many. All are looked up in one go, so that the look-ups, each of
+    /// which waits for memory, wait together.
+    ///
+    /// SAFETY: the values met live.
+    unsafe fn keep_new(&mut self) -> Option<()> {
+        for (i, set) in self.spec.sets.iter().enumerate() {
+            let (met, known, marks) = (&mut self.met[i], &self.known[i], &mut self.marks[i]);
+            met.retain(|met| !known.contains(&met.mark));
+            for Met { mark, fresh } in met.drain(..) {
+                if marks.insert(mark) {
+                    if self.fresh[i].len() == MOST {
+                        return None;
+                    }
+                    // SAFETY: as promised by the caller; `add` has found the value's bytes.
+                    let value = unsafe { self.kinds[set.argument].copy(fresh.value, self.memory) };
+                    self.fresh[i].push(Fresh { value, ..fresh });
+                }
+            }
+        }
+        Some(())
     }
 }
 
@@ -295,7 +359,10 @@ impl<'a> Counting<'a> {
             // SAFETY: as promised by the caller.
             let found = if tally.spoilt { None } else { unsafe { Compiled::new(&tally.spec, state, item)? } };
             match &found {
-                Some(found) => tally.kinds = found.kinds(),
+                Some(found) => {
+                    tally.kinds = found.kinds();
+                    tally.spoilt = !tally.can_enter();
+                }
                 None => tally.spoilt = true,
             }
             compiled.push(found);
@@ -330,6 +397,10 @@ impl<'a> Counting<'a> {
                     tally.spoilt = true;
                     break;
                 }
+            }
+            // SAFETY: the values were just computed, and their memory is kept until this call returns.
+            if unsafe { tally.keep_new() }.is_none() {
+                tally.spoilt = true;
             }
         }
         Ok(())

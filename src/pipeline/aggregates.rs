@@ -73,7 +73,7 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
         let mut arguments: Vec<spi::Arg> = vec![chunk_no.into()];
         let statement = match (chunk, &tally) {
             (_, Some(tally)) => {
-                arguments.extend(tally.arrays()?);
+                arguments.extend(tally.arrays(tally.enter_values()?)?);
                 sql::merge_statement(&aggregate.plan, &names, &Source::Counted, tells)
             }
             (Chunk::Appended(table), None) => {
@@ -102,7 +102,10 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
         if is_read != aggregate.told_from.is_some() {
             scope::catalog(|| aggregates::set_told(aggregate.id, is_read.then_some(chunk_no)))?;
         }
-        forget_read(aggregate)?;
+        // Where nothing was told there is nothing to forget.
+        if is_read || aggregate.told_from.is_some() {
+            forget_read(aggregate)?;
+        }
         if touched.unwrap_or(0) > 0 {
             let stream = format!("{}.{}", aggregate.pipeline, aggregate.name);
             chunks::announce(&model::names::channel(&stream), chunk_no)?;

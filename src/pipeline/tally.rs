@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::catalog::aggregate as sql;
 use crate::catalog::aggregates::Aggregate;
-use crate::model::aggregate::{PartialKind, Plan};
+use crate::model::aggregate::PartialKind;
 use crate::pg::tally::{Known, Measure, Set, Spec, Tallies, Tally, What};
 use crate::pg::transaction::Fate;
 
@@ -35,7 +35,7 @@ pub fn begin(kept: &[Aggregate]) -> (Vec<usize>, Tallies) {
     let countable: Vec<usize> = (0..kept.len()).filter(|i| sql::is_countable(&kept[*i].plan)).collect();
     let tallies = countable.iter().map(|i| {
         let aggregate = &kept[*i];
-        Tally::new(spec(&aggregate.plan), known(aggregate), HASHERS.with(Rc::clone))
+        Tally::new(spec(aggregate), known(aggregate), HASHERS.with(Rc::clone))
     });
     let tallies = Tallies::new(tallies.collect());
     (countable, tallies)
@@ -80,7 +80,8 @@ pub fn remember(aggregate: &Aggregate, tally: Tally) {
     });
 }
 
-fn spec(plan: &Plan) -> Spec {
+fn spec(aggregate: &Aggregate) -> Spec {
+    let plan = &aggregate.plan;
     let keys = plan.keys.len();
     let input = |column: &Option<String>| {
         let place = |column: &String| plan.inputs.iter().position(|input| input.column == *column);
@@ -114,7 +115,18 @@ fn spec(plan: &Plan) -> Spec {
         sets: plan
             .distinct_sets
             .iter()
-            .filter_map(|set| Some(Set { argument: input(&Some(set.argument.clone()))?, filter: input(&set.filter) }))
+            .filter_map(|set| {
+                Some(Set {
+                    argument: input(&Some(set.argument.clone()))?,
+                    filter: input(&set.filter),
+                    schema: aggregate.schema.clone(),
+                    table: sql::distinct_name(&aggregate.relation, set.number),
+                    hashes: std::iter::once(&set.hash)
+                        .chain(plan.keys.iter().map(|k| &k.expression.hash))
+                        .cloned()
+                        .collect(),
+                })
+            })
             .collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! A chunk that was counted while it was loaded: groups come as arrays, and what is left is to merge them.
 //!
-//! `$2 …` are the arrays: a column for each key, the rows, a column for each partial result that is measured; then for each set of
-//! distinct values a column for each key and one for the value. Their types are those of the expressions.
+//! `$2 …` are the arrays: a column for each key, of the type of its expression, the rows, a column for each partial result that is
+//! measured, and one for what each set of distinct values has gained: these are in their tables already.
 
 use super::keys::{KeyColumn, collated, hash, list};
 use crate::model::aggregate::{Digits, PartialKind, Plan};
@@ -38,7 +38,12 @@ fn collated_keys(keys: &[KeyColumn]) -> Vec<String> {
 
 /// As `delta` of a chunk whose rows are read.
 pub fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
-    let measured: Vec<_> = plan.partials.iter().filter(|p| !matches!(p.kind, PartialKind::Distinct(_))).collect();
+    let (gained, mut measured): (Vec<_>, Vec<_>) =
+        plan.partials.iter().partition(|p| matches!(p.kind, PartialKind::Distinct(_)));
+    // In the order of the sets.
+    measured.extend(
+        plan.distinct_sets.iter().filter_map(|set| gained.iter().find(|p| p.kind == PartialKind::Distinct(set.number))),
+    );
     let mut names = key_names(keys);
     names.push("rows".to_owned());
     names.extend(measured.iter().map(|p| p.column.clone()));
@@ -52,7 +57,7 @@ pub fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
         match p.kind {
             PartialKind::Min => format!("min({column}) AS {column}"),
             PartialKind::Max => format!("max({column}) AS {column}"),
-            PartialKind::Count => format!("sum({column})::bigint AS {column}"),
+            PartialKind::Count | PartialKind::Distinct(_) => format!("sum({column})::bigint AS {column}"),
             _ => format!("sum({column})::{} AS {column}", p.type_name),
         }
     }));
@@ -66,16 +71,4 @@ pub fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
         read.join(", "),
         unnest(2, &names)
     )
-}
-
-/// The new values of a set and their groups, in place of the rows that hold them.
-pub fn values(plan: &Plan, keys: &[KeyColumn], number: usize) -> String {
-    let measured = plan.partials.iter().filter(|p| !matches!(p.kind, PartialKind::Distinct(_))).count();
-    let first = 2 + keys.len() + 1 + measured + (number - 1) * (keys.len() + 1);
-    let mut names = key_names(keys);
-    names.push("v".to_owned());
-    let collation = plan.distinct_sets[number - 1].collation.as_deref();
-    let mut read = collated_keys(keys);
-    read.push(format!("{} AS v", collated("v", collation)));
-    format!("(SELECT {} FROM {}) AS input", read.join(", "), unnest(first, &names))
 }

@@ -3,12 +3,12 @@
 //! Where rows are only ever added, a pair of value and group is there or not. Where rows change, each pair has the number of
 //! rows that hold it, and goes with the last of them.
 
+use super::Names;
 use super::keys::{KeyColumn, hash, hash_of, list, same_value};
-use super::{Names, counted};
 use crate::model::aggregate::{DistinctSet, Plan};
 
-/// CTEs over `input`, or where the chunk was `counted` over its arrays; the last is `count_<n>`: the hash and keys of groups, and `n`, the values gained.
-pub fn parts(plan: &Plan, names: &Names, keys: &[KeyColumn], set: &DistinctSet, is_counted: bool) -> Vec<String> {
+/// CTEs over `input`; the last is `count_<n>`: the hash and keys of groups, and `n`, the values gained.
+pub fn parts(plan: &Plan, names: &Names, keys: &[KeyColumn], set: &DistinctSet) -> Vec<String> {
     let n = set.number;
     let table = names.distinct(n);
     let key_names: String = keys.iter().map(|k| format!(", {}", k.name)).collect();
@@ -19,17 +19,10 @@ pub fn parts(plan: &Plan, names: &Names, keys: &[KeyColumn], set: &DistinctSet, 
         if plan.signed { ", count(*) FILTER (WHERE sign > 0) - count(*) FILTER (WHERE sign < 0) AS n" } else { "" };
     let value = &set.argument;
     // IS NOT NULL would look into a composite value; count() counts it whatever its fields are.
-    let pairs = if is_counted {
-        let values = counted::values(plan, keys, n);
-        format!(
-            "pairs_{n} AS (SELECT {hashed} AS h, g.* FROM (SELECT v{key_names} FROM {values} GROUP BY v{key_names}) AS g)"
-        )
-    } else {
-        format!(
-            "pairs_{n} AS (SELECT {hashed} AS h, g.* FROM (SELECT {value} AS v{key_names}{balance} FROM input \
+    let pairs = format!(
+        "pairs_{n} AS (SELECT {hashed} AS h, g.* FROM (SELECT {value} AS v{key_names}{balance} FROM input \
          WHERE {value} IS DISTINCT FROM NULL{filter} GROUP BY {value}{key_names}) AS g)"
-        )
-    };
+    );
     let mut same = vec!["t.h = p.h".to_owned(), format!("t.v {} p.v", set.equal.as_deref().unwrap_or("="))];
     same.extend(keys.iter().map(|k| same_value(&format!("t.{}", k.name), &format!("p.{}", k.name), k.equal)));
     let same = same.join(" AND ");

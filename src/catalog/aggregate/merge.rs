@@ -35,11 +35,11 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
     let keys = key_columns(plan);
     let is_counted = matches!(source, Source::Counted);
     let mut with: Vec<String> = input(plan, &keys, source).into_iter().collect();
-    for set in &plan.distinct_sets {
-        with.extend(distinct::parts(plan, names, &keys, set, is_counted));
+    if !is_counted {
+        with.extend(plan.distinct_sets.iter().flat_map(|set| distinct::parts(plan, names, &keys, set)));
     }
     with.push(if is_counted { counted::delta(plan, &keys) } else { delta(plan, &keys) });
-    with.push(merged(plan, names, &keys));
+    with.push(merged(plan, names, &keys, is_counted));
     let (staging, takes_away) = match source {
         Source::Appended { staging, .. }
         | Source::Range { staging }
@@ -199,11 +199,11 @@ fn filtered(call: &str, filters: [Option<&str>; 2]) -> String {
 }
 
 /// What is kept, together with what was found; `tid` is the group's row, NULL for a new group.
-fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> String {
+fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn], is_counted: bool) -> String {
     let mut columns: Vec<String> = vec!["d.h".to_owned()];
     columns.extend(keys.iter().map(|k| format!("d.{}", k.name)));
     columns.push("coalesce(s.rows, 0) + d.rows AS rows".to_owned());
-    columns.extend(plan.partials.iter().map(|p| format!("{} AS {}", merged_partial(plan, p), p.column)));
+    columns.extend(plan.partials.iter().map(|p| format!("{} AS {}", merged_partial(plan, p, is_counted), p.column)));
     columns.push("s.tid".to_owned());
     let spoilt: Vec<String> = plan.partials.iter().flat_map(|p| spoilt_by(plan, p)).collect();
     if plan.always_recomputes() {
@@ -223,17 +223,18 @@ fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn]) -> String {
         names.state(),
         same_group(keys, "t", "d")
     );
-    for set in &plan.distinct_sets {
+    for set in plan.distinct_sets.iter().filter(|_| !is_counted) {
         let count = format!("count_{}", set.number);
         from.push_str(&format!(" LEFT JOIN {count} ON {}", same_group(keys, &count, "d")));
     }
     format!("merged AS MATERIALIZED (SELECT {} FROM {from})", columns.join(", "))
 }
 
-fn merged_partial(plan: &Plan, partial: &Partial) -> String {
+fn merged_partial(plan: &Plan, partial: &Partial, is_counted: bool) -> String {
     let p = &partial.column;
     match partial.kind {
         PartialKind::Count => format!("coalesce(s.{p}, 0) + d.{p}"),
+        PartialKind::Distinct(_) if is_counted => format!("coalesce(s.{p}, 0) + d.{p}"),
         PartialKind::Distinct(number) => format!("coalesce(s.{p}, 0) + coalesce(count_{number}.n, 0)"),
         PartialKind::Sum(_) if !plan.signed => format!("coalesce(s.{p} + d.{p}, s.{p}, d.{p})"),
         PartialKind::Sum(_) => {

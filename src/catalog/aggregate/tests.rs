@@ -216,10 +216,11 @@ fn a_chunk_that_was_counted_is_merged_from_arrays_and_no_row_is_read() {
     assert!(is_countable(&plan));
     let merge = merge_statement(&plan, &names(&plan, false), &Source::Counted, true);
     assert!(merge.contains(
-        "SELECT k1, sum(rows)::bigint AS rows, sum(p1)::numeric AS p1, sum(p2)::bigint AS p2 FROM \
-         (SELECT k1 COLLATE \"default\" AS k1, rows, p1, p2 FROM unnest($2, $3, $4, $5) AS u (k1, rows, p1, p2)) AS input GROUP BY k1"
+        "SELECT k1, sum(rows)::bigint AS rows, sum(p1)::numeric AS p1, sum(p2)::bigint AS p2, sum(p3)::bigint AS p3 FROM \
+         (SELECT k1 COLLATE \"default\" AS k1, rows, p1, p2, p3 FROM unnest($2, $3, $4, $5, $6) AS u (k1, rows, p1, p2, p3)) AS input GROUP BY k1"
     ));
-    assert!(merge.contains("FROM unnest($6, $7) AS u (k1, v)) AS input GROUP BY v, k1"));
+    assert!(merge.contains("coalesce(s.p3, 0) + d.p3 AS p3"));
+    assert!(!merge.contains("stats_distinct_1"));
     assert!(!merge.contains("staging.t"));
 }
 

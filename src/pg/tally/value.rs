@@ -31,6 +31,10 @@ impl Kind {
         (kind.length != -2).then_some(kind)
     }
 
+    pub(super) fn type_oid(&self) -> Oid {
+        self.type_oid
+    }
+
     /// The value's own bytes, header and all; `None` for what is compressed or kept elsewhere.
     ///
     /// SAFETY: the value is of this kind, and lives as long as the bytes are used.

@@ -1,0 +1,326 @@
+//! Pairs of group and distinct value in the table that an aggregate keeps them in: looked up in the order of their hash, and entered where
+//! they are new, without a statement.
+//!
+//! Promises: pairs are found by the hash and told apart by the equality that the SQL of aggregates goes by, and what is entered is what that
+//! SQL would enter, in all indexes. [`Table::open`] refuses every table that something of its own happens in: that one is the SQL's. The
+//! table's lock is kept until the transaction ends. Never fires a trigger.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys::{Datum, Oid};
+use pgrx::{IntoDatum, PgList, pg_sys};
+
+use crate::model::aggregate::Hash;
+use crate::pg::{interrupts, versions};
+
+use super::{Fresh, Group, Set};
+
+/// Rows that go into the table together; each needs a slot of its own.
+const BATCH: usize = 250;
+
+/// The built-in operators of integers in a B-tree.
+const INTEGERS: u32 = 1976;
+
+/// A column of the table: its number from 0, and how its values are hashed and compared.
+struct Column {
+    number: usize,
+    hash: Hash,
+    seed: i64,
+    collation: Oid,
+    kind: *mut pg_sys::TypeCacheEntry,
+}
+
+impl Column {
+    /// As `hash_of` in the SQL of aggregates has it.
+    ///
+    /// SAFETY: the value is of the column's type.
+    unsafe fn hash(&self, value: Option<Datum>) -> i64 {
+        // SAFETY: entries of the type cache last as long as the process, and this one was asked for that function.
+        let hashed = |value| unsafe {
+            let function = &raw mut (*self.kind).hash_extended_proc_finfo;
+            pg_sys::FunctionCall2Coll(function, self.collation, value, Datum::from(self.seed)).value() as i64
+        };
+        match (&self.hash, value) {
+            (Hash::None, _) | (Hash::Row, None) => 0,
+            (Hash::Function(_), None) => self.seed,
+            (_, Some(value)) => hashed(value),
+        }
+    }
+
+    /// Whether GROUP BY takes both for one.
+    ///
+    /// SAFETY: the values are of the column's type.
+    unsafe fn same(&self, one: Option<Datum>, other: Option<Datum>) -> bool {
+        match (one, other) {
+            // SAFETY: as for `hash`.
+            (Some(one), Some(other)) => unsafe {
+                let function = &raw mut (*self.kind).eq_opr_finfo;
+                pg_sys::FunctionCall2Coll(function, self.collation, one, other).value() & 1 != 0
+            },
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+/// The table, and its index of hashes. To be closed by [`Table::close`]; behind an error the end of the transaction does it.
+pub(super) struct Table {
+    relation: pg_sys::Relation,
+    index: pg_sys::Relation,
+    hash: usize,
+    value: Column,
+    keys: Vec<Column>,
+}
+
+impl Table {
+    /// `None` where the table is not as it was made, or the current role may not write it. `types`: of the value, then of the keys.
+    pub(super) fn open(set: &Set, types: &[Oid]) -> Option<Table> {
+        let (schema, name) = (CString::new(&*set.schema).ok()?, CString::new(&*set.table).ok()?);
+        let lock = pg_sys::RowExclusiveLock as i32;
+        // SAFETY: in a transaction; what is opened is closed here or by `close`, and its lock is kept.
+        unsafe {
+            let oid = pg_sys::get_relname_relid(name.as_ptr(), pg_sys::get_namespace_oid(schema.as_ptr(), true));
+            if oid == Oid::INVALID {
+                return None;
+            }
+            let relation = pg_sys::try_relation_open(oid, lock);
+            if relation.is_null() {
+                return None;
+            }
+            let found = columns(relation, set, types).and_then(|(hash, mut columns)| {
+                let keys = columns.split_off(1);
+                Some(Table { relation, index: index_of(relation, hash)?, hash, value: columns.pop()?, keys })
+            });
+            if found.is_none() {
+                pg_sys::relation_close(relation, pg_sys::NoLock as i32);
+            }
+            found
+        }
+    }
+
+    pub(super) fn close(self) {
+        // SAFETY: opened by `open`, once.
+        unsafe {
+            pg_sys::index_close(self.index, pg_sys::NoLock as i32);
+            pg_sys::relation_close(self.relation, pg_sys::NoLock as i32);
+        }
+    }
+
+    /// Enters the pairs that are not there yet; gives for each group how many values it has gained. Of groups that are one to GROUP BY,
+    /// one gains what they share.
+    ///
+    /// SAFETY: keys and values are of the types that the table was opened for, and live.
+    pub(super) unsafe fn enter(&self, groups: &[Group], fresh: &[Fresh]) -> Vec<i64> {
+        let mut gained = vec![0; groups.len()];
+        // SAFETY: as promised by the caller.
+        let new = unsafe { self.new_pairs(groups, fresh) };
+        for (_, pair) in &new {
+            gained[pair.group as usize] += 1;
+        }
+        // SAFETY: as above.
+        unsafe { self.insert(groups, &new) };
+        gained
+    }
+
+    /// Those that are not there, by hash.
+    unsafe fn new_pairs<'a>(&self, groups: &[Group], fresh: &'a [Fresh]) -> Vec<(i64, &'a Fresh)> {
+        let mut hashes: Vec<Option<i64>> = vec![None; groups.len()];
+        let mut new: Vec<(i64, &Fresh)> = Vec::with_capacity(fresh.len());
+        // SAFETY: as promised by the caller of `enter`. The scan sees what earlier commands of this transaction have entered, and ends here.
+        unsafe {
+            let mut all: Vec<(i64, &Fresh)> = Vec::with_capacity(fresh.len());
+            for pair in fresh {
+                let group = pair.group as usize;
+                let keys = || self.keys.iter().zip(&groups[group].keys).fold(0, |all, (c, key)| all ^ c.hash(*key));
+                all.push((self.value.hash(Some(pair.value)) ^ *hashes[group].get_or_insert_with(keys), pair));
+            }
+            all.sort_unstable_by_key(|(hash, _)| *hash);
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+            let scan = versions::begin_index_scan(self.relation, self.index, snapshot, 1);
+            let slot = pg_sys::table_slot_create(self.relation, std::ptr::null_mut());
+            for (hash, pair) in all {
+                interrupts::check();
+                let keys = &groups[pair.group as usize].keys;
+                let is_same = |other: &Fresh| {
+                    self.value.same(Some(other.value), Some(pair.value))
+                        && self
+                            .keys
+                            .iter()
+                            .zip(keys.iter().zip(&groups[other.group as usize].keys))
+                            .all(|(c, (a, b))| c.same(*a, *b))
+                };
+                let before = new.iter().rev().take_while(|(other, _)| *other == hash);
+                if !before.map(|(_, other)| *other).any(is_same) && !self.holds(scan, slot, hash, pair.value, keys) {
+                    new.push((hash, pair));
+                }
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::index_endscan(scan);
+            pg_sys::UnregisterSnapshot(snapshot);
+        }
+        new
+    }
+
+    /// Whether the table has the pair.
+    unsafe fn holds(
+        &self,
+        scan: pg_sys::IndexScanDesc,
+        slot: *mut pg_sys::TupleTableSlot,
+        hash: i64,
+        value: Datum,
+        keys: &[Option<Datum>],
+    ) -> bool {
+        let attribute = |column: &Column| {
+            let mut null = true;
+            // SAFETY: the slot holds a row of the table, which has a column of this number.
+            let value = unsafe { pg_sys::slot_getattr(slot, column.number as i32 + 1, &mut null) };
+            (!null).then_some(value)
+        };
+        // SAFETY: the scan has one key, which is compared with the only column of an index of bigint.
+        unsafe {
+            let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
+            pg_sys::ScanKeyInit(
+                &mut key,
+                1,
+                pg_sys::BTEqualStrategyNumber as u16,
+                Oid::from(pg_sys::F_INT8EQ),
+                Datum::from(hash),
+            );
+            pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
+            while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
+                if self.value.same(attribute(&self.value), Some(value))
+                    && self.keys.iter().zip(keys).all(|(column, key)| column.same(attribute(column), *key))
+                {
+                    return true;
+                }
+            }
+            false
+        }
+    }
+
+    /// Puts pairs into the table and its indexes.
+    unsafe fn insert(&self, groups: &[Group], new: &[(i64, &Fresh)]) {
+        if new.is_empty() {
+            return;
+        }
+        // SAFETY: the same calls as the executor makes for a table that it inserts into. A slot of the table has room for as many values as
+        // its descriptor has columns, and those that have no number here were dropped.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(info, self.relation, 1, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(info, false);
+            let command = pg_sys::GetCurrentCommandId(true);
+            let count = (*(*self.relation).rd_att).natts as usize;
+            let mut slots: Vec<_> = (0..new.len().min(BATCH))
+                .map(|_| pg_sys::table_slot_create(self.relation, std::ptr::null_mut()))
+                .collect();
+            for batch in new.chunks(BATCH) {
+                interrupts::check();
+                for (slot, (hash, pair)) in slots.iter().zip(batch) {
+                    let values = std::slice::from_raw_parts_mut((**slot).tts_values, count);
+                    let nulls = std::slice::from_raw_parts_mut((**slot).tts_isnull, count);
+                    nulls.fill(true);
+                    let mut put = |number: usize, value: Option<Datum>| {
+                        nulls[number] = value.is_none();
+                        values[number] = value.unwrap_or(Datum::null());
+                    };
+                    put(self.hash, hash.into_datum());
+                    put(self.value.number, Some(pair.value));
+                    for (column, key) in self.keys.iter().zip(&groups[pair.group as usize].keys) {
+                        put(column.number, *key);
+                    }
+                    pg_sys::ExecStoreVirtualTuple(*slot);
+                }
+                let filled = &mut slots[..batch.len()];
+                let (first, length) = (filled.as_mut_ptr(), filled.len() as i32);
+                pg_sys::table_multi_insert(self.relation, first, length, command, 0, std::ptr::null_mut());
+                for slot in filled {
+                    versions::insert_index_entries(info, *slot, estate);
+                    if let Some(clear) = (*(**slot).tts_ops).clear {
+                        pg_sys::ffi::pg_guard_ffi_boundary(|| clear(*slot));
+                    }
+                }
+            }
+            for slot in slots {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
+            pg_sys::ExecCloseIndices(info);
+            pg_sys::FreeExecutorState(estate);
+            // Whatever comes next finds them.
+            pg_sys::CommandCounterIncrement();
+        }
+    }
+}
+
+/// The number of the column of hashes, and the columns of the value and the keys; `None` where the table has others, or does something of
+/// its own with rows.
+///
+/// SAFETY: the relation is open.
+unsafe fn columns(relation: pg_sys::Relation, set: &Set, types: &[Oid]) -> Option<(usize, Vec<Column>)> {
+    // SAFETY: an open relation's entry and descriptor are there as long as it is open.
+    unsafe {
+        let (form, described) = (&*(*relation).rd_rel, (*relation).rd_att);
+        let constraints = (*described).constr;
+        let wanted = pg_sys::ACL_SELECT as pg_sys::AclMode | pg_sys::ACL_INSERT as pg_sys::AclMode;
+        let is_plain = form.relkind as u8 == pg_sys::RELKIND_RELATION
+            && form.relam == pg_sys::HEAP_TABLE_AM_OID
+            && (*relation).trigdesc.is_null()
+            && !(form.relhasrules || form.relrowsecurity || form.relispartition || form.relhassubclass)
+            && (constraints.is_null() || (*constraints).num_check == 0);
+        let attributes = versions::attributes(described);
+        let count = attributes.iter().filter(|a| !a.attisdropped).count();
+        let allowed = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), wanted);
+        if !is_plain || count != types.len() + 1 || allowed != pg_sys::AclResult::ACLCHECK_OK {
+            return None;
+        }
+        let place = |name: &str, type_oid: Oid| {
+            attributes.iter().position(|a| {
+                let bytes = a.attname.data.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0);
+                !a.attisdropped && a.attgenerated == 0 && a.atttypid == type_oid && bytes.eq(name.bytes())
+            })
+        };
+        let mut columns = Vec::new();
+        for (i, (type_oid, hash)) in types.iter().zip(&set.hashes).enumerate() {
+            let number =
+                place(&if i == 0 { "v".to_owned() } else { crate::model::aggregate::key_column(i - 1) }, *type_oid)?;
+            let flags = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO;
+            let kind = pg_sys::lookup_type_cache(*type_oid, flags as i32);
+            let is_hashed = (*kind).hash_extended_proc_finfo.fn_oid != Oid::INVALID;
+            // Values without a hash are all found by the same.
+            if (*kind).eq_opr_finfo.fn_oid == Oid::INVALID || is_hashed == (*hash == Hash::None) || i == 0 && !is_hashed
+            {
+                return None;
+            }
+            let collation = attributes[number].attcollation;
+            columns.push(Column { number, hash: hash.clone(), seed: i as i64 + 1, collation, kind });
+        }
+        Some((place("h", pg_sys::INT8OID)?, columns))
+    }
+}
+
+/// An index of this column alone.
+///
+/// SAFETY: the relation is open.
+unsafe fn index_of(relation: pg_sys::Relation, column: usize) -> Option<pg_sys::Relation> {
+    // SAFETY: an index of an open relation; what its entry says is there as long as it is open.
+    unsafe {
+        let all = PgList::<Oid>::from_pg(pg_sys::RelationGetIndexList(relation));
+        for oid in all.iter_oid() {
+            let index = pg_sys::index_open(oid, pg_sys::RowExclusiveLock as i32);
+            let form = &*(*index).rd_index;
+            let suits = form.indisvalid
+                && !form.indcheckxmin
+                && form.indnkeyatts == 1
+                && form.indkey.values.as_slice(1).first() == Some(&(column as i16 + 1))
+                && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+                && *(*index).rd_opfamily == Oid::from(INTEGERS)
+                && pg_sys::RelationGetIndexPredicate(index).is_null();
+            if suits {
+                return Some(index);
+            }
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+        }
+        None
+    }
+}
