@@ -69,4 +69,16 @@ DO $$ BEGIN
     ASSERT pg_current_xact_id_if_assigned() IS NULL;
 END $$;
 COMMIT;
-SELECT millrace.drop_consumer('turns', name, force => true) FROM unnest(ARRAY['c', 'statement', 'direct']) name;
+
+-- One statement may hand a chunk out and ack it: each call sees what those before it have done, the usual ones and the others.
+SELECT millrace.create_consumer('turns', 'once', start_at => '1');
+DO $$ BEGIN
+    FOR n IN 1..4 LOOP
+        IF n % 2 = 0 THEN
+            PERFORM millrace.next_chunk('turns', 'once', worker => 'w');
+        END IF;
+        ASSERT (SELECT millrace.ack('turns', 'once', k.chunk_no, k.token) FROM millrace.next_chunk('turns', 'once', worker => 'w') k) = 'acked';
+    END LOOP;
+    ASSERT (SELECT acked_through FROM millrace.consumer WHERE stream = 'turns' AND name = 'once') = 4;
+END $$;
+SELECT millrace.drop_consumer('turns', name, force => true) FROM unnest(ARRAY['c', 'statement', 'direct', 'once']) name;

@@ -88,9 +88,16 @@ pub unsafe fn call(fcinfo: pg_sys::FunctionCallInfo, usual: fn(&Call) -> Result<
     }
 }
 
-/// A null pointer where the call is not the usual one.
+/// A null pointer where the call is not the usual one. It sees what the calling statement has done before, as a statement of a function would.
 fn answer(call: &Call, usual: fn(&Call) -> Result<Option<Answer>>) -> pg_sys::Datum {
+    // SAFETY: in a transaction; the snapshot is popped below, or by the abort that an error brings.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
     let answer = usual(call).map_err(ErrorReport::from).unwrap_or_report();
+    // SAFETY: the one that was pushed above.
+    unsafe { pg_sys::PopActiveSnapshot() };
     answer.map_or(pg_sys::Datum::null(), |Answer(datum)| datum)
 }
 

@@ -24,11 +24,16 @@ use world::{PIPELINES, World};
 
 /// What is waited for takes a second or two; a busy machine may take long.
 const LONG: Duration = Duration::from_secs(240);
-/// Rounds in one world: then its tables have grown, and another begins.
-const ROUNDS: u32 = 25;
+/// Events in one world: then its tables have grown, and another begins.
+const EVENTS: u64 = 75;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Of a round.
+fn events() -> u64 {
+    setting("CHAOS_EVENTS").unwrap_or(3).max(1)
 }
 
 /// Kinds in turn, each as often as any other, in an order that is drawn.
@@ -85,7 +90,7 @@ fn whatever_happens_nothing_is_lost_doubled_or_wrong() {
                 threads.spawn(move || consumer.consume(world));
             }
             threads.spawn(|| Outside::default().consume(&world, |o| *outside.lock().unwrap() = o.ledger.clone()));
-            for _ in 0..ROUNDS {
+            for _ in 0..(EVENTS / events()).max(1) {
                 round(&world, &mut dice, &mut decks, &mut counts);
                 check(&world, &outside);
                 rounds += 1;
@@ -121,7 +126,7 @@ impl Drop for End<'_> {
 /// Files land, things happen, and then it is quiet until everything is where it belongs.
 fn round(world: &World, dice: &mut ChaCha8Rng, decks: &mut (Deck, Deck), counts: &mut BTreeMap<Kind, u32>) {
     world.landing.store(true, Ordering::Relaxed);
-    let events = setting("CHAOS_EVENTS").unwrap_or(3);
+    let events = events();
     let kills = (events / 3).max(1);
     let mut kinds: Vec<Kind> = (0..kills).filter_map(|_| decks.0.draw(dice)).collect();
     kinds.extend((kills..events).filter_map(|_| decks.1.draw(dice)));
