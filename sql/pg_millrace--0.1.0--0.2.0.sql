@@ -203,6 +203,62 @@ REVOKE ALL ON FUNCTION millrace._ack(text, text, bigint, uuid) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION millrace.ack(stream text, consumer text, chunk_no bigint, token uuid DEFAULT NULL) RETURNS text
 LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ack_wrapper';
 
+CREATE OR REPLACE FUNCTION millrace._pool_settle(pool integer) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    c       millrace.consumer;
+    closed  bigint[];
+    through bigint;
+    mark    bigint;
+    kept    integer;
+    gone    integer := 0;
+    last    bigint;
+BEGIN
+    IF NOT pg_catalog.pg_try_advisory_xact_lock(millrace._pool_key(pool, 'row', 0)) THEN
+        RETURN;
+    END IF;
+    SELECT k.* INTO c FROM millrace.consumer k WHERE k.id = pool FOR NO KEY UPDATE;
+    closed := ARRAY(SELECT d.chunk_no FROM millrace.delivery d
+                    WHERE d.consumer_id = c.id AND d.chunk_no > c.acked_through AND d.state IN ('acked', 'skipped', 'dead') ORDER BY d.chunk_no);
+    through := c.acked_through;
+    IF pg_catalog.cardinality(closed) > 0 THEN
+        SELECT n.chunk_no - 1 INTO through FROM millrace._first_chunk_after(c, c.acked_through, closed) n;
+        through := coalesce(through, closed[pg_catalog.cardinality(closed)]);
+    END IF;
+
+    -- The latest hundred or so stay, for repeated acks to be known by. Looked after once in a while: counting costs more than an ack. Behind a
+    -- chunk that was open for long thousands may go at once; more than that is left to the next.
+    mark := c.purged_through;
+    kept := c.closed_kept;
+    IF through / 32 > c.acked_through / 32 THEN
+        SELECT pg_catalog.count(*) INTO kept FROM millrace.delivery d
+        WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no <= through AND d.state IN ('acked', 'skipped');
+        WITH oldest AS (
+            SELECT d.chunk_no FROM millrace.delivery d
+            WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no <= through AND d.state IN ('acked', 'skipped')
+            ORDER BY d.chunk_no LIMIT greatest(least(kept - 100, 4096), 0) FOR UPDATE SKIP LOCKED
+        ), purged AS (
+            DELETE FROM millrace.delivery d USING oldest o
+            WHERE d.consumer_id = c.id AND d.chunk_no = o.chunk_no RETURNING d.chunk_no
+        )
+        SELECT pg_catalog.count(*), pg_catalog.max(p.chunk_no) INTO gone, last FROM purged p;
+        kept := kept - gone;
+    END IF;
+    UPDATE millrace.consumer k
+    SET acked_through = through, closed_kept = kept, last_seen = pg_catalog.clock_timestamp(),
+        -- One that somebody had locked stays behind the mark: then the mark stays too.
+        purged_through = CASE WHEN last IS NULL OR EXISTS (
+            SELECT FROM millrace.delivery d WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no < last AND d.state IN ('acked', 'skipped')
+        ) THEN mark ELSE last END,
+        redriven = CASE WHEN k.redriven = 0 THEN 0 ELSE (
+            SELECT pg_catalog.count(*) FROM millrace.delivery d
+            WHERE d.consumer_id = c.id AND d.chunk_no <= through AND d.state IN ('leased', 'retry_wait', 'pending')
+        ) END
+    WHERE k.id = c.id;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION millrace._pool_claim(
     seen          millrace.consumer,
     me            text,

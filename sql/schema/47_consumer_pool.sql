@@ -67,7 +67,8 @@ BEGIN
         through := coalesce(through, closed[pg_catalog.cardinality(closed)]);
     END IF;
 
-    -- The latest hundred or so stay, for repeated acks to be known by. Looked after once in a while: counting costs more than an ack.
+    -- The latest hundred or so stay, for repeated acks to be known by. Looked after once in a while: counting costs more than an ack. Behind a
+    -- chunk that was open for long thousands may go at once; more than that is left to the next.
     mark := c.purged_through;
     kept := c.closed_kept;
     IF through / 32 > c.acked_through / 32 THEN
@@ -76,7 +77,7 @@ BEGIN
         WITH oldest AS (
             SELECT d.chunk_no FROM millrace.delivery d
             WHERE d.consumer_id = c.id AND d.chunk_no > mark AND d.chunk_no <= through AND d.state IN ('acked', 'skipped')
-            ORDER BY d.chunk_no LIMIT greatest(least(kept - 100, 256), 0) FOR UPDATE SKIP LOCKED
+            ORDER BY d.chunk_no LIMIT greatest(least(kept - 100, 4096), 0) FOR UPDATE SKIP LOCKED
         ), purged AS (
             DELETE FROM millrace.delivery d USING oldest o
             WHERE d.consumer_id = c.id AND d.chunk_no = o.chunk_no RETURNING d.chunk_no
