@@ -79,8 +79,7 @@ fn names_that_are_sql_or_as_long_as_can_be_are_names_wherever_one_is_given() {
             "1|1",
             "{name}"
         );
-        let done = session.value(&format!("SELECT millrace.ack({text}, {text}, 1)"));
-        assert!(done == "acked" || done == "stale", "{name}: {done}");
+        assert_eq!(session.value(&format!("SELECT millrace.ack({text}, {text}, 1)")), "acked", "{name}");
         crate::retail::assert_verified(&mut session, name);
         session
             .execute(&format!("SELECT * FROM millrace.watch({text}); SELECT * FROM millrace.check_locations({text})"));
@@ -234,6 +233,32 @@ fn row_security_and_rights_on_columns_hold_for_the_pipelines_owner() {
     session.execute("ALTER TABLE staging.p DISABLE ROW LEVEL SECURITY");
     eve.execute("CALL millrace.run('p')");
     assert_eq!(session.number(count), 4);
+}
+
+#[test]
+fn a_table_of_an_aggregate_that_its_owner_may_only_read_is_not_written() {
+    let server = Server::shared(Preload::No);
+    let mut session = server.create_database("hostile_aggregate");
+    let landing = server.create_dir("hostile_aggregate_landing");
+    session.execute(
+        "CREATE ROLE hostile_aggregate_eve LOGIN IN ROLE millrace_admin, pg_read_server_files;
+         CREATE SCHEMA staging; GRANT ALL ON SCHEMA staging TO hostile_aggregate_eve",
+    );
+    let mut eve = server.session_as("hostile_aggregate", "hostile_aggregate_eve");
+    eve.execute(&format!(
+        "SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'id int, who text', staging => 'staging.p', every => NULL);
+         SELECT millrace.create_aggregate('p', 'a', 'SELECT id, count(DISTINCT who) AS n FROM staging.p GROUP BY id')",
+        url(&landing)
+    ));
+    session.execute(
+        "ALTER TABLE staging.a_distinct_1 OWNER TO postgres; GRANT SELECT ON staging.a_distinct_1 TO hostile_aggregate_eve",
+    );
+    land(&landing, "1.csv", b"id,who\n1,a\n");
+    eve.raises("CALL millrace.run('p')", "42501");
+    assert_eq!(session.number("SELECT count(*) FROM staging.a_distinct_1"), 0);
+    session.execute("GRANT INSERT ON staging.a_distinct_1 TO hostile_aggregate_eve");
+    eve.execute("CALL millrace.run('p')");
+    assert_eq!(session.line("SELECT id, n FROM staging.a"), "1|1");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::model::{Code, Error};
 use crate::pg::direct::Value;
 use crate::pg::error::required;
 use crate::pg::transaction::{self, Mode};
-use crate::pg::usual::{self, Answer as Answered, Call};
+use crate::pg::usual::{self, Call, Returned};
 use crate::pg::{procedure, session, spi, user, waiters};
 use crate::pipeline::scope;
 
@@ -76,7 +76,7 @@ fn may_consume(pipeline_id: i32, stream: &str) -> Result<(), Error> {
     scope::catalog(|| turn::may_consume(pipeline_id, stream))
 }
 
-fn usual_next_chunk(call: &Call) -> Result<Option<Answered>, Error> {
+fn usual_next_chunk(call: &Call) -> Result<Option<Returned>, Error> {
     let (Some(stream), Some(consumer)) = (call.argument::<&str>(0), call.argument::<&str>(1)) else {
         return Ok(None);
     };
@@ -105,7 +105,7 @@ fn usual_next_chunk(call: &Call) -> Result<Option<Answered>, Error> {
 }
 usual::function!(next_chunk_wrapper, pg_finfo_next_chunk_wrapper, usual_next_chunk);
 
-fn usual_ack(call: &Call) -> Result<Option<Answered>, Error> {
+fn usual_ack(call: &Call) -> Result<Option<Returned>, Error> {
     let (Some(stream), Some(consumer), Some(chunk_no)) =
         (call.argument::<&str>(0), call.argument::<&str>(1), call.argument(2))
     else {

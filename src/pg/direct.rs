@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 use pgrx::{FromDatum, IntoDatum};
 
 use crate::model::{Code, Error, Result};
+use crate::pg::indexes::Indexes;
 use crate::pg::versions;
 
 /// What is compared with a column of the index.
@@ -232,18 +233,13 @@ impl Table {
         Ok(())
     }
 
-    /// Enters the slot's row into all indexes of the table whose condition it meets.
+    /// Enters the slot's row into all indexes of the table.
     unsafe fn enter(&self, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: the same calls as the executor makes for a table that it changes; the slot has the row's place.
+        // SAFETY: the table is open; the slot has the row's place.
         unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-            (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-            pg_sys::InitResultRelInfo(info, self.relation, 1, std::ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(info, false);
-            versions::insert_index_entries(info, slot, estate);
-            pg_sys::ExecCloseIndices(info);
-            pg_sys::FreeExecutorState(estate);
+            let indexes = Indexes::open(self.relation);
+            indexes.enter(slot);
+            indexes.close();
         }
     }
 

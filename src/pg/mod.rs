@@ -18,6 +18,7 @@ pub mod drop_database;
 pub mod error;
 pub mod gucs;
 pub mod home;
+mod indexes;
 pub mod input;
 mod insert;
 pub mod interrupts;

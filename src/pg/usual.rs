@@ -16,7 +16,7 @@ use crate::pg::direct::Value;
 pub struct Call(pg_sys::FunctionCallInfo);
 
 /// What the function returns: never NULL.
-pub struct Answer(pg_sys::Datum);
+pub struct Returned(pg_sys::Datum);
 
 impl Call {
     /// From 0. T: the argument's type.
@@ -28,8 +28,8 @@ impl Call {
         }
     }
 
-    pub fn value<T: IntoDatum>(&self, value: T) -> Result<Answer> {
-        value.into_datum().map(Answer).ok_or_else(|| Error::new(Code::Internal, "a function would return NULL"))
+    pub fn value<T: IntoDatum>(&self, value: T) -> Result<Returned> {
+        value.into_datum().map(Returned).ok_or_else(|| Error::new(Code::Internal, "a function would return NULL"))
     }
 
     /// Whether a function that returns a table may give a row by itself where it was called.
@@ -45,7 +45,7 @@ impl Call {
     }
 
     /// The only row of a function that returns a table, where it `takes_a_row`.
-    pub fn row<const N: usize>(&self, columns: [Value; N]) -> Result<Answer> {
+    pub fn row<const N: usize>(&self, columns: [Value; N]) -> Result<Returned> {
         if !self.takes_a_row() {
             return Err(Error::new(Code::Internal, "a row has nowhere to go"));
         }
@@ -61,7 +61,7 @@ impl Call {
             let mut datums = values.map(|value| value.unwrap_or(pg_sys::Datum::null()));
             let row = pg_sys::heap_form_tuple(described, datums.as_mut_ptr(), nulls.as_mut_ptr());
             (*wanted).isDone = pg_sys::ExprDoneCond::ExprSingleResult;
-            Ok(Answer(pg_sys::HeapTupleHeaderGetDatum((*row).t_data)))
+            Ok(Returned(pg_sys::HeapTupleHeaderGetDatum((*row).t_data)))
         }
     }
 }
@@ -70,7 +70,7 @@ impl Call {
 ///
 /// # Safety
 /// `fcinfo` is what Postgres called with.
-pub unsafe fn call(fcinfo: pg_sys::FunctionCallInfo, usual: fn(&Call) -> Result<Option<Answer>>) -> pg_sys::Datum {
+pub unsafe fn call(fcinfo: pg_sys::FunctionCallInfo, usual: fn(&Call) -> Result<Option<Returned>>) -> pg_sys::Datum {
     // SAFETY: as the caller promises. An error of the function beside it jumps over this frame, which has nothing to drop: what has is behind the
     // guards of the two functions.
     unsafe {
@@ -89,7 +89,7 @@ pub unsafe fn call(fcinfo: pg_sys::FunctionCallInfo, usual: fn(&Call) -> Result<
 }
 
 /// A null pointer where the call is not the usual one. It sees what the calling statement has done before, as a statement of a function would.
-fn answer(call: &Call, usual: fn(&Call) -> Result<Option<Answer>>) -> pg_sys::Datum {
+fn answer(call: &Call, usual: fn(&Call) -> Result<Option<Returned>>) -> pg_sys::Datum {
     // SAFETY: in a transaction; the snapshot is popped below, or by the abort that an error brings.
     unsafe {
         pg_sys::CommandCounterIncrement();
@@ -98,7 +98,7 @@ fn answer(call: &Call, usual: fn(&Call) -> Result<Option<Answer>>) -> pg_sys::Da
     let answer = usual(call).map_err(ErrorReport::from).unwrap_or_report();
     // SAFETY: the one that was pushed above.
     unsafe { pg_sys::PopActiveSnapshot() };
-    answer.map_or(pg_sys::Datum::null(), |Answer(datum)| datum)
+    answer.map_or(pg_sys::Datum::null(), |Returned(datum)| datum)
 }
 
 /// How to call the function beside the one that was called; looked up once for each place of a statement that calls it.
@@ -112,6 +112,10 @@ unsafe extern "C-unwind" fn beside(fcinfo: pg_sys::FunctionCallInfo) -> *mut pg_
                 pg_sys::SysCacheIdentifier::PROCOID as i32,
                 pg_sys::Datum::from((*outer).fn_oid),
             );
+            if tuple.is_null() {
+                let gone = Error::new(Code::Conflict, "the function was dropped while it was called");
+                Err(ErrorReport::from(gone.hint("Call it again, where the extension still is."))).unwrap_or_report()
+            }
             let found = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
             let name = CString::new(format!("_{}", pgrx::name_data_to_str(&(*found).proname))).unwrap_or_default();
             let inner = pg_sys::GetSysCacheOid(
