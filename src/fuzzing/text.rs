@@ -142,6 +142,10 @@ pub fn secrets(data: &[u8]) {
     assert_eq!(mask(&masked), masked, "masking twice");
     let Some((first, rest)) = data.split_first() else { return };
     let around = String::from_utf8_lossy(rest).replace(['\'', '"'], " ");
+    // Nothing says of a word in the noise that it is a secret.
+    if around.contains(SECRET) {
+        return;
+    }
     let planted = match first % 5 {
         0 => format!("{around} https://a.blob.core.windows.net/c?sv=1&sig={SECRET}"),
         1 => format!("{around}\nAuthorization: Bearer {SECRET}"),

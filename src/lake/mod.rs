@@ -12,6 +12,7 @@ mod azure_tests;
 #[path = "../../pg_test/azurite/mod.rs"]
 mod azurite;
 pub mod cleaning;
+mod damaged;
 pub mod decompress;
 pub mod delta;
 pub mod error;

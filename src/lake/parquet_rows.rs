@@ -4,7 +4,7 @@
 //! a window is held, and rows are decoded as the windows move on.
 //!
 //! Promises: memory holds about as much as is allowed, however large the file and its row groups are. What cannot be read that way, a
-//! single page that is too large, is an error that names the column.
+//! single page that is too large, is an error that names the column. A damaged file is an error, whatever the library makes of it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
@@ -25,6 +25,7 @@ use parquet::schema::types::ColumnDescriptor;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::damaged;
 use super::error::format_error;
 use super::parquet_file::ParquetFile;
 use crate::model::{Code, Error, Result};
@@ -57,9 +58,13 @@ pub struct ParquetRows {
 }
 
 impl ParquetRows {
-    pub async fn open(mut file: ParquetFile) -> Result<ParquetRows> {
+    pub async fn open(file: ParquetFile) -> Result<ParquetRows> {
         let place = file.place();
         file.check_size()?;
+        damaged::awaited(&place.clone(), Self::read_footer(file, place)).await
+    }
+
+    async fn read_footer(mut file: ParquetFile, place: String) -> Result<ParquetRows> {
         let failed = |e: ParquetError| format_error(&e, "read Parquet file", &place);
         let mut metadata =
             ArrowReaderMetadata::load_async(&mut file, ArrowReaderOptions::new()).await.map_err(failed)?;
@@ -87,7 +92,8 @@ impl ParquetRows {
         limits: Limits,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let named = self.named.take();
-        let batches = self.rows_as_stored(columns, from_row, limits)?;
+        let place = self.place.clone();
+        let batches = damaged::called(&place, || self.rows_as_stored(columns, from_row, limits))?;
         Ok(match named {
             Some(schema) => batches.map(move |batch| under(&schema, batch?)).boxed(),
             None => batches,
@@ -143,7 +149,8 @@ impl ParquetRows {
                 builder = builder.with_offset(offset);
             }
             let rows = builder.build().map_err(|e| format_error(&e, "read Parquet file", &place))?;
-            return Ok(rows.map_err(move |e| format_error(&e, "read Parquet file", &place)).boxed());
+            let name = place.clone();
+            return Ok(damaged::streamed(name, rows.map_err(move |e| format_error(&e, "read Parquet file", &place))));
         }
         let held = Held::new(self.file, chunks.into_iter().flatten().collect(), limits.memory);
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(Windows(held.clone()), self.metadata)
@@ -181,19 +188,16 @@ fn page_by_page(
                 let cause = held.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
                 cause.unwrap_or_else(|| format_error(e, "read Parquet file", &place))
             };
-            let mut reader = match builder.build() {
+            let mut reader = match damaged::called(&place, || builder.build().map_err(|e| failed(&e))) {
                 Ok(reader) => reader,
                 Err(e) => {
-                    let _ = sender.blocking_send(Err(failed(&e)));
+                    let _ = sender.blocking_send(Err(e));
                     return;
                 }
             };
-            loop {
-                let next = match reader.next() {
-                    None => return,
-                    Some(Ok(batch)) => Ok(batch),
-                    Some(Err(e)) => Err(failed(&e)),
-                };
+            while let Some(next) =
+                damaged::called(&place, || reader.next().transpose().map_err(|e| failed(&e))).transpose()
+            {
                 let is_last = next.is_err();
                 if sender.blocking_send(next).is_err() || is_last {
                     return;

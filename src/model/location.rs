@@ -201,7 +201,7 @@ impl Location {
             if !segments.is_empty() {
                 text.push('/');
             }
-            text.push_str(pattern);
+            text.push_str(&encode_pattern(pattern));
         }
         text
     }
@@ -323,15 +323,34 @@ fn encode(segment: &str) -> String {
                 ' ' | '%' | '?' | '#' | '*' | '[' | ']' | '{' | '}' | '"' | '\\' | '<' | '>' | '|' | '^' | '`'
             )
         {
-            let mut buffer = [0; 4];
-            for byte in c.encode_utf8(&mut buffer).bytes() {
-                out.push_str(&format!("%{byte:02X}"));
-            }
+            push_encoded(&mut out, c);
         } else {
             out.push(c);
         }
     }
     out
+}
+
+/// The same of a glob pattern, whose wildcards stay: what an equals sign behind a question mark would begin is a query.
+fn encode_pattern(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut asked = false;
+    for c in pattern.chars() {
+        asked |= c == '?';
+        if c.is_control() || c.is_whitespace() || c == '%' || (asked && c == '=') {
+            push_encoded(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn push_encoded(out: &mut String, c: char) {
+    let mut buffer = [0; 4];
+    for byte in c.encode_utf8(&mut buffer).bytes() {
+        out.push_str(&format!("%{byte:02X}"));
+    }
 }
 
 #[cfg(test)]
@@ -378,6 +397,9 @@ mod tests {
             "https://a.blob.core.windows.net/c/d",
             "s3://bucket/k",
             "file:///a%23b",
+            "file:///e%25aE?",
+            "file:///*/%20",
+            "file:///a?b%3Dc",
         ] {
             assert_eq!(parse(&parse(text).display()), parse(text), "{text}");
         }
