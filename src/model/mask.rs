@@ -63,6 +63,7 @@ const AUTH_SCHEMES: &[&str] = &["bearer", "sharedkey", "sharedkeylite"];
 pub fn mask(text: &str) -> String {
     let text = mask_url_passwords(text);
     let text = mask_named(&text);
+    let text = mask_credentials(&text);
     mask_lone_words(&text)
 }
 
@@ -170,19 +171,41 @@ fn value_extent(text: &str, kind: Kind) -> (usize, usize) {
     (spaces, end)
 }
 
-/// Words that are a secret by their look (storage account keys, JSON web tokens) or by the word before them.
-fn mask_lone_words(text: &str) -> String {
+/// `Bearer token`, `SharedKey account:signature`: all of what follows.
+fn mask_credentials(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut after_scheme = false;
-    for piece in text.split_inclusive(|c: char| c != '.' && c != '~' && c != '%' && !is_key_char(c)) {
-        let end = piece.trim_end_matches(|c: char| c != '.' && c != '~' && c != '%' && !is_key_char(c)).len();
-        let (word, tail) = piece.split_at(end);
-        let secret = !word.is_empty() && word != MASK && (after_scheme || looks_secret(word));
-        out.push_str(if secret { MASK } else { word });
-        out.push_str(tail);
-        if !word.is_empty() {
-            after_scheme = tail.starts_with(' ') && AUTH_SCHEMES.contains(&word.to_ascii_lowercase().as_str());
+    let mut rest = text;
+    while let Some((at, length)) = find_credential(rest) {
+        out.push_str(&rest[..at]);
+        out.push_str(MASK);
+        rest = &rest[at + length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where what follows the next word of [`AUTH_SCHEMES`] begins, and its length.
+fn find_credential(text: &str) -> Option<(usize, usize)> {
+    let mut start = 0;
+    text.char_indices().filter(|(_, c)| !is_key_char(*c)).find_map(|(i, c)| {
+        let word = &text[std::mem::replace(&mut start, i + c.len_utf8())..i];
+        if c != ' ' || !AUTH_SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme)) {
+            return None;
         }
+        let body = text[i..].trim_start_matches(' ');
+        let length = body.find(|c: char| ends_value(c) || matches!(c, ';' | ',')).unwrap_or(body.len());
+        (length > 0).then_some((text.len() - body.len(), length))
+    })
+}
+
+/// Words that are a secret by their look: storage account keys, JSON web tokens.
+fn mask_lone_words(text: &str) -> String {
+    let in_word = |c: char| matches!(c, '.' | '~' | '%') || is_key_char(c);
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive(|c| !in_word(c)) {
+        let (word, tail) = piece.split_at(piece.trim_end_matches(|c| !in_word(c)).len());
+        out.push_str(if looks_secret(word) { MASK } else { word });
+        out.push_str(tail);
     }
     out
 }
@@ -222,6 +245,7 @@ mod tests {
             ("Authorization: Bearer abc.def-ghi", "Authorization: ***"),
             ("authorization: SharedKey acct:c2ln\nHost: x", "authorization: ***\nHost: x"),
             ("sent Bearer abcdef123 to host", "sent Bearer *** to host"),
+            ("sent SharedKey acct:c2ln, refused", "sent SharedKey ***, refused"),
             ("postgres://joe:hunter2@db/x", "postgres://joe:***@db/x"),
             ("abfss://landing@acme.dfs.core.windows.net/a", "abfss://landing@acme.dfs.core.windows.net/a"),
             ("{\"client_secret\":\"q~w\",\"a\":1}", "{\"client_secret\":\"***\",\"a\":1}"),
@@ -262,6 +286,8 @@ mod tests {
     #[test]
     fn masking_twice_changes_nothing_more() {
         let once = mask("x?sig=abc&token=q password='p' Bearer abc");
+        assert_eq!(mask(&once), once);
+        let once = mask("Bearer abc to SharedKey a:b and others");
         assert_eq!(mask(&once), once);
     }
 }
