@@ -91,12 +91,20 @@ fn a_chunk_is_merged_by_one_statement_that_reads_only_that_chunk() {
          RETURNING t.h, t.k1, t.rows, t.p1, t.p2), \
          added AS (INSERT INTO \"staging\".\"stats_state\" (h, k1, rows, p1, p2, _chunk_no) \
          SELECT h, k1, rows, p1, p2, $1::bigint FROM merged AS m WHERE m.tid IS NULL AND coalesce(pg_column_size(m.k1), 0) <= 2000 \
-         RETURNING h, k1, rows, p1, p2), \
+         ORDER BY m.k1 RETURNING h, k1, rows, p1, p2), \
          added_long AS (INSERT INTO \"staging\".\"stats_long\" (h, k1, rows, p1, p2, _chunk_no) \
          SELECT h, k1, rows, p1, p2, $1::bigint FROM merged AS m \
-         WHERE m.tid IS NULL AND NOT coalesce(pg_column_size(m.k1), 0) <= 2000 RETURNING h, k1, rows, p1, p2) \
+         WHERE m.tid IS NULL AND NOT coalesce(pg_column_size(m.k1), 0) <= 2000 ORDER BY m.k1 RETURNING h, k1, rows, p1, p2) \
          SELECT count(*) FROM merged"
     );
+}
+
+#[test]
+fn new_groups_are_stored_in_the_order_of_their_keys_and_one_group_of_all_rows_needs_none() {
+    let plan = averages();
+    assert_eq!(appended(&plan, false).matches(" ORDER BY m.k1 RETURNING").count(), 2);
+    let whole = Plan { keys: vec![], ..averages() };
+    assert!(!appended(&whole, false).contains("ORDER BY"));
 }
 
 #[test]
