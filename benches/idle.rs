@@ -21,6 +21,8 @@ pub fn measure(place: &mut Place) -> Vec<Line> {
     place.execute("SELECT pg_reload_conf()");
     std::thread::sleep(Duration::from_secs(10));
     place.execute("CHECKPOINT");
+    // Behind it the background writer of any idle server logs the running transactions once more, within 15 seconds.
+    std::thread::sleep(Duration::from_secs(16));
     let pid = place.value(
         "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_millrace pipeline' AND datname = current_database()",
     );
