@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The end-to-end tests and the SQL suites on Postgres 17, in a Debian trixie of its own below MILLRACE_CACHE, which debootstrap makes once; nothing
-# of the machine's own system changes. The extension and the tests are built outside, against the headers inside; TEST_PG17 names a part of
+# of the machine's own system changes. The extension and the tests are built outside, against the headers inside; TEST_PG17 names parts of
 # the end-to-end tests, PG17_PROFILE (release) how the extension is built. Needs root.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -29,9 +29,13 @@ fi
 mkdir -p "$root$ROOT" "$root$MILLRACE_CACHE/azurite" "$root/opt"
 mount --bind "$ROOT" "$root$ROOT"
 mount --bind "$MILLRACE_CACHE/azurite" "$root$MILLRACE_CACHE/azurite"
+# Real data, where there is any.
+shared=${MILLRACE_SHARED:-$ROOT/../shared}
+mkdir -p "$root/opt/shared"
+if [ -d "$shared" ]; then mount --bind "$shared" "$root/opt/shared"; fi
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-inside() { chroot "$root" env -C "$ROOT" PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config MILLRACE_CACHE="$MILLRACE_CACHE" MILLRACE_PYTHON=/opt/venv/bin/python "$@"; }
+inside() { chroot "$root" env -C "$ROOT" PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config MILLRACE_CACHE="$MILLRACE_CACHE" MILLRACE_PYTHON=/opt/venv/bin/python MILLRACE_SHARED=/opt/shared "$@"; }
 python_packages=$(sed -n 's/^    local want="\(deltalake.*\)"/\1/p' scripts/setup.sh)
 if [ "$(cat "$root/opt/venv/.millrace" 2>/dev/null)" != "$python_packages" ]; then
     # Whom this machine trusts, and how it reaches its registry.
@@ -66,7 +70,8 @@ cp "$e2e" "$root/opt/e2e"
 
 failed=0
 say "Testing on $(inside /usr/lib/postgresql/$major/bin/postgres --version)"
-inside AZURITE="$MILLRACE_CACHE/azurite" /opt/e2e --test-threads="${E2E_THREADS:-2}" ${TEST_PG17:+"$TEST_PG17"} || failed=1
+# shellcheck disable=SC2086 # words
+inside AZURITE="$MILLRACE_CACHE/azurite" /opt/e2e --test-threads="${E2E_THREADS:-2}" ${TEST_PG17:-} || failed=1
 if [ -z "${TEST_PG17:-}" ]; then
     inside MILLRACE_HOME=/tmp/pg_millrace-17 AZURITE="$MILLRACE_CACHE/azurite" bash -euo pipefail -c '
         trap "scripts/cluster.sh stop" EXIT

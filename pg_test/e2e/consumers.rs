@@ -217,7 +217,7 @@ fn a_worker_that_waits_is_woken_by_the_commit_of_a_chunk() {
                 second.value("SELECT clock_timestamp() - sealed_at < '5 s' FROM millrace.next_chunk('s', 'd')")
             });
             let waiting =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND datname = current_database()";
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
             wait_until("both wait", Duration::from_secs(30), || session.number(waiting) == 2);
             // What the procedure holds while it waits: nothing that vacuum has to mind.
             let held = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND datname = current_database() AND backend_xmin IS NOT NULL";
@@ -258,7 +258,7 @@ fn a_waiter_has_its_chunk_some_milliseconds_after_the_commit() {
                 )
             });
             let waiting =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND datname = current_database()";
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
             wait_until("it waits", Duration::from_secs(30), || session.number(waiting) > 0);
             land(&landing, &format!("{i}.csv"), b"id\n1\n");
             session.execute("CALL millrace.run('s')");
