@@ -7,6 +7,7 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::azurite::Azurite;
 use crate::lake::{self, Lake, Storage};
@@ -19,6 +20,8 @@ pub struct Site {
     server: Arc<Server>,
     storage: Storage,
     azurite: Option<Arc<Azurite>>,
+    /// Subjects that run beside each other share an Azurite, and may call their directories the same.
+    number: u32,
 }
 
 impl Deref for Site {
@@ -41,8 +44,9 @@ impl Site {
     }
 
     pub fn on(storage: Storage, server: Arc<Server>) -> Site {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let azurite = (storage == Storage::Azurite).then(lake::shared_azurite);
-        Site { server, storage, azurite }
+        Site { server, storage, azurite, number: MADE.fetch_add(1, Ordering::Relaxed) }
     }
 
     pub fn is_disk(&self) -> bool {
@@ -85,7 +89,7 @@ impl Site {
     /// A new directory for landing files or a lake.
     pub fn create_dir(&self, name: &str) -> Place {
         match &self.azurite {
-            Some(azurite) => Place::Azurite(azurite.clone(), format!("dirs/{name}")),
+            Some(azurite) => Place::Azurite(azurite.clone(), format!("dirs/{}/{name}", self.number)),
             None => Place::Disk(self.server.create_dir(name)),
         }
     }
