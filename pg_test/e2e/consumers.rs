@@ -216,8 +216,7 @@ fn a_worker_that_waits_is_woken_by_the_commit_of_a_chunk() {
                 second.execute("CALL millrace.wait_for_chunk('s', 'd', '1 minute')");
                 second.value("SELECT clock_timestamp() - sealed_at < '5 s' FROM millrace.next_chunk('s', 'd')")
             });
-            let waiting =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
             wait_until("both wait", Duration::from_secs(30), || session.number(waiting) == 2);
             // What the procedure holds while it waits: nothing that vacuum has to mind.
             let held = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND datname = current_database() AND backend_xmin IS NOT NULL";
@@ -257,8 +256,7 @@ fn a_waiter_has_its_chunk_some_milliseconds_after_the_commit() {
                        FROM (SELECT sealed_at FROM millrace.next_chunk('s', 'c', wait => '1 minute') OFFSET 0) n",
                 )
             });
-            let waiting =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND datname = current_database()";
             wait_until("it waits", Duration::from_secs(30), || session.number(waiting) > 0);
             land(&landing, &format!("{i}.csv"), b"id\n1\n");
             session.execute("CALL millrace.run('s')");

@@ -15,7 +15,9 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
+use super::dictionaries;
 use super::log::row_count;
 use super::partitions;
 use super::schema::Columns;
@@ -62,10 +64,11 @@ pub(super) async fn write(
     indexed_columns: &str,
     mut batches: BoxStream<'_, Result<RecordBatch>>,
 ) -> Result<Written> {
+    let mut next = batches.try_next().await?.map(|batch| columns.to_stored(&batch)).transpose()?;
     let config = WriterConfig::new(
         columns.stored.clone(),
         columns.partition_by.clone(),
-        Some(properties()),
+        Some(properties(next.as_ref().map(dictionaries::without).unwrap_or_default())),
         Some(FILE_SIZE),
         Some(SLICE),
         indexed_columns.try_into().unwrap_or_default(),
@@ -77,8 +80,8 @@ pub(super) async fn write(
     let mut adds = Vec::new();
     let mut open = HashSet::new();
     let outcome: Result<()> = async {
-        while let Some(batch) = batches.try_next().await? {
-            for part in partitions::split(&columns.to_stored(&batch)?, &columns.partition_by)? {
+        while let Some(batch) = next.take() {
+            for part in partitions::split(&batch, &columns.partition_by)? {
                 if !open.contains(&part.key) && open.len() == OPEN_PARTITIONS {
                     adds.extend(std::mem::replace(&mut writer, new_writer()).close().await.map_err(failed)?);
                     open.clear();
@@ -86,6 +89,7 @@ pub(super) async fn write(
                 writer.write(&part.rows).await.map_err(failed)?;
                 open.insert(part.key);
             }
+            next = batches.try_next().await?.map(|batch| columns.to_stored(&batch)).transpose()?;
         }
         Ok(())
     }
@@ -108,9 +112,12 @@ pub(super) async fn write(
     Ok(Written { adds, rows, bytes })
 }
 
-fn properties() -> WriterProperties {
+fn properties(without_dictionary: Vec<String>) -> WriterProperties {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
-    WriterProperties::builder()
+    let begun = without_dictionary.into_iter().fold(WriterProperties::builder(), |properties, column| {
+        properties.set_column_dictionary_enabled(ColumnPath::new(vec![column]), false)
+    });
+    begun
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_statistics_enabled(EnabledStatistics::Chunk)

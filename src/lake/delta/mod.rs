@@ -10,6 +10,7 @@ mod commit;
 mod compaction;
 mod data;
 mod deletion;
+mod dictionaries;
 mod features;
 mod files;
 mod follow;
