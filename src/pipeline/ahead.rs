@@ -1,4 +1,4 @@
-//! The chunk after the next: read, decoded and written to the raw layer's data files while the one before it is loaded.
+//! The chunk after the next: read, decoded and written to the raw layer's data files while the one before it is landed and loaded.
 //!
 //! Promises: only saves time. What was read ahead counts if the pipeline, its position and its staging table are then what was
 //! expected, and is thrown away otherwise, files and all. Nothing of it is part of any table before its turn.
@@ -11,7 +11,7 @@ use crate::pg::runtime::{self, Task};
 use crate::pipeline::land;
 use crate::pipeline::read::{self, Plan, Planned, Read};
 
-/// What comes out of it: the raw layer comes back with what was written for it.
+/// What comes out of it, with the raw layer for which it was written.
 pub struct Ready {
     pub table: Option<Table>,
     pub read: Read,
@@ -22,29 +22,29 @@ pub struct Ready {
 
 pub struct Ahead {
     pipeline: Pipeline,
-    position: Position,
+    /// `None` until it is known.
+    position: Option<Position>,
     plan: Plan,
     chunk: Vec<Planned>,
     task: Task<Ready>,
 }
 
 impl Ahead {
-    /// Begins. `position` is where the pipeline will be when the turn of these files comes.
-    pub fn start(
-        pipeline: &Pipeline,
-        position: Position,
-        plan: &Plan,
-        chunk: Vec<Planned>,
-        table: Option<Table>,
-    ) -> Result<Ahead> {
+    /// Begins.
+    pub fn start(pipeline: &Pipeline, plan: &Plan, chunk: Vec<Planned>, table: Option<Table>) -> Result<Ahead> {
         let plan = Plan { shown: false, ..plan.clone() };
         let task = runtime::start(prepare(plan.clone(), chunk.clone(), table))?;
-        Ok(Ahead { pipeline: pipeline.clone(), position, plan, chunk, task })
+        Ok(Ahead { pipeline: pipeline.clone(), position: None, plan, chunk, task })
+    }
+
+    /// Where the pipeline will be when the turn of these files comes.
+    pub fn expect(&mut self, position: Position) {
+        self.position = Some(position);
     }
 
     /// Whether it was made for this.
     pub fn suits(&self, pipeline: &Pipeline, position: &Position, plan: &Plan) -> bool {
-        self.pipeline == *pipeline && self.position == *position && self.plan.reads_like(plan)
+        self.pipeline == *pipeline && self.position.as_ref() == Some(position) && self.plan.reads_like(plan)
     }
 
     pub fn chunk(&self) -> &[Planned] {

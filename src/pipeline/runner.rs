@@ -309,7 +309,7 @@ impl Runner {
         let plan = self.plan(pipeline)?;
         begin_reading(&chunk);
         let first = Plan { max_bytes: first_of(plan.max_bytes), ..plan.clone() };
-        let ready = runtime::wait(ahead::prepare(first, chunk.clone(), self.raw.take()))?;
+        let ready = runtime::wait(ahead::prepare(first, chunk.clone(), self.raw.clone()))?;
         self.finish(pipeline, position, plan, ready, chunk, started)
     }
 
@@ -421,12 +421,19 @@ impl Runner {
             self.forget();
             return Ok(Tick::Worked);
         }
-        let mut next = position.clone();
-        let mut raw = None;
-        self.raw = table;
         if let Some(error) = misfit {
             return self.set_aside(pipeline, &read.parts, error);
         }
+        // Whether a file is the duplicate of one that is on its way is known when that has come.
+        let following = match pipeline.options.identity {
+            Identity::Path => self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?,
+            Identity::Content => left_over(chunk, &read),
+        };
+        if !following.is_empty() {
+            self.ahead = Some(Ahead::start(pipeline, &plan, following, self.raw.clone())?);
+        }
+        let mut next = position.clone();
+        let mut raw = None;
         if let Some(prepared) = prepared {
             let landed;
             (read, landed) = self.land(pipeline, position, read, prepared, 0)?;
@@ -434,13 +441,8 @@ impl Runner {
             (next.raw_version, next.land_seq) = (landed.version, landed.seq);
         }
         next.head += i64::from(read.records > 0);
-        // Whether a file is the duplicate of one that is on its way is known when that has come.
-        let following = match pipeline.options.identity {
-            Identity::Path => self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?,
-            Identity::Content => left_over(chunk, &read),
-        };
-        if !following.is_empty() {
-            self.ahead = Some(Ahead::start(pipeline, next, &plan, following, self.raw.take())?);
+        if let Some(ahead) = &mut self.ahead {
+            ahead.expect(next);
         }
         self.failed.extend(read.failed.iter().map(|(file, e)| (file.path.clone(), e.clone())));
         let parts = read.parts.clone();

@@ -1,4 +1,4 @@
-//! Small files become large ones: read, written anew, and put in their place by one commit that changes no row.
+//! Small files become large ones, copied or written anew, which one commit that changes no row puts in their place.
 //!
 //! Files of a partition are taken together while none of them is larger than all smaller ones together: so a row is written again as
 //! often as its file has doubled, however many commits there are. Promises: memory holds what one file's reader and one writer need;
@@ -45,7 +45,11 @@ impl Table {
         }
         let mut written = Written { adds: vec![], rows: 0, bytes: 0 };
         for group in &groups {
-            let outcome = self.rewrite(group).await;
+            let outcome = match self.join(group).await {
+                Ok(None) => self.rewrite(group).await,
+                Ok(Some(joined)) => Ok(joined),
+                Err(e) => Err(e),
+            };
             match outcome {
                 Ok(part) => {
                     written.rows += part.rows;
@@ -57,6 +61,9 @@ impl Table {
                     return Err(e);
                 }
             }
+        }
+        for add in &mut written.adds {
+            add.data_change = false;
         }
         let removed: Vec<&Add> = groups.into_iter().flatten().collect();
         let counts = (removed.len(), written.adds.len());
@@ -73,7 +80,7 @@ impl Table {
     }
 
     /// Writes the rows of some files of one partition as fewer files.
-    async fn rewrite(&self, files: &[&Add]) -> Result<Written> {
+    pub(super) async fn rewrite(&self, files: &[&Add]) -> Result<Written> {
         let files = files.iter().map(|add| DataFile::live(add, &self.dir)).collect::<Result<Vec<_>>>()?;
         let expected: Option<u64> = files.iter().map(DataFile::rows).sum();
         let read = Arc::new(AtomicU64::new(0));
@@ -83,7 +90,7 @@ impl Table {
                 counter.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
             }
         });
-        let (_, mut written) = self.write_data(None, rows.boxed()).await?;
+        let (_, written) = self.write_data(None, rows.boxed()).await?;
         let read = read.load(Ordering::Relaxed);
         if written.rows != read || expected.is_some_and(|expected| expected != read) {
             self.remove_files(&written.adds).await;
@@ -92,9 +99,6 @@ impl Table {
                 format!("small files hold {read} rows, {} were written and {expected:?} were expected", written.rows),
                 &self.dir.place(),
             ));
-        }
-        for add in &mut written.adds {
-            add.data_change = false;
         }
         Ok(written)
     }

@@ -45,6 +45,16 @@ pub(super) fn is_own_name(name: &str) -> bool {
     name.starts_with("part-") && name.ends_with(".parquet")
 }
 
+/// A name that no file has, in the directory of another file of the table; None for one that lies elsewhere.
+pub(super) fn new_name(beside: &str) -> Option<String> {
+    let directory = beside.rsplit_once('/').map(|(directory, _)| format!("{directory}/")).unwrap_or_default();
+    (!beside.starts_with('/')).then(|| format!("{directory}part-00000-{}-c000.zstd.parquet", uuid::Uuid::new_v4()))
+}
+
+pub(super) fn writer() -> String {
+    format!("{WRITER}{}", env!("CARGO_PKG_VERSION"))
+}
+
 pub(super) fn is_own_writer(created_by: &str) -> bool {
     created_by.starts_with(WRITER)
 }
@@ -121,6 +131,6 @@ fn properties(without_dictionary: Vec<String>) -> WriterProperties {
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_created_by(format!("{WRITER}{}", env!("CARGO_PKG_VERSION")))
+        .set_created_by(writer())
         .build()
 }

@@ -16,6 +16,9 @@ mod files;
 mod follow;
 #[cfg(test)]
 mod foreign_tests;
+mod joining;
+#[cfg(test)]
+mod joining_tests;
 mod live;
 mod log;
 #[cfg(test)]
@@ -26,6 +29,7 @@ mod partitions;
 mod paths;
 mod rows;
 mod schema;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -67,7 +71,8 @@ const IDLE_STEPS: u32 = 64;
 /// such a thread itself: without a limit many tables opened at once could wait for each other for ever.
 static KERNEL: Semaphore = Semaphore::const_new(2);
 
-/// A handle on one Delta table.
+/// A handle on one Delta table. Cheap to clone: what is prepared by one may be committed by the other.
+#[derive(Clone)]
 pub struct Table {
     dir: Dir,
     log_store: LogStoreRef,
@@ -80,7 +85,7 @@ pub struct Table {
     /// The newest transaction of each application since `base`.
     txns: HashMap<String, i64>,
     /// What `base` answered about the applications that were asked for.
-    base_txns: Mutex<HashMap<String, Option<i64>>>,
+    base_txns: Arc<Mutex<HashMap<String, Option<i64>>>>,
     /// The files of the present version, once they were needed.
     live: Option<BTreeMap<String, Add>>,
     checkpoint: Option<u64>,
@@ -212,7 +217,7 @@ impl Table {
             columns: Arc::new(columns),
             base,
             txns: HashMap::new(),
-            base_txns: Mutex::default(),
+            base_txns: Arc::default(),
             live: None,
             checkpoint,
             idle: 0,
