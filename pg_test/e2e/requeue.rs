@@ -177,6 +177,35 @@ fn what_was_rejected_before_is_not_read_by_the_next_chunk_and_comes_back_in_part
     case.verified();
 }
 
+fn rejects_of_many_chunks_come_back_each_once_in_the_order_of_their_chunks(storage, cell) {
+    let mut case = case(storage, cell);
+    case.session.execute("SELECT millrace.alter_pipeline('p', options => '{\"max_rows_per_chunk\": 100}')");
+    for file in 0..12 {
+        let lines: String = (1..=30).map(|n| format!("{},-1,a\n", file * 30 + n)).collect();
+        case.land_and_run(&format!("{file:02}.csv"), &format!("id,amount,kind\n{lines}"));
+    }
+    // A fifth of them: more chunks are looked through than there are rows in one.
+    assert_eq!(case.requeue(", where_clause => $$raw LIKE '%0,-1,a' OR raw LIKE '%5,-1,a'$$, fix => 'amount = 1'"), 72);
+    assert_eq!(case.requeue(", fix => 'amount = 2'"), 288);
+    assert_eq!(
+        case.session.lines("SELECT row_count FROM millrace.chunks WHERE chunk_no > 12 ORDER BY chunk_no"),
+        ["72", "100", "100", "88"]
+    );
+    let in_order = "SELECT count(*) FROM (SELECT id < lag(id) OVER (ORDER BY _chunk_no, _row_no) AS earlier FROM staging.p WHERE _chunk_no > 13) s WHERE earlier";
+    assert_eq!(case.session.number(in_order), 0);
+    assert_eq!(case.session.line("SELECT count(*), count(DISTINCT id) FROM staging.p"), "360|360");
+    case.verified();
+}
+
+fn rejects_come_back_where_all_tables_are_published_to_replicas(storage, cell) {
+    let mut case = case(storage, cell);
+    case.session.execute("CREATE PUBLICATION everything FOR ALL TABLES");
+    case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,a\n");
+    assert_eq!(case.requeue(", fix => 'amount = CASE id WHEN 1 THEN 1 ELSE amount END'"), 1);
+    assert_eq!(case.rejects(), ["1,-1,a|requeued|23514", "2,-2,a|rejected|23514"]);
+    case.verified();
+}
+
 fn rows_that_a_rule_would_drop_or_stop_at_stay_rejects(storage, cell) {
     let mut case = case(storage, cell);
     case.land_and_run("1.csv", "id,amount,kind\n1,-1,a\n2,-2,a\n");

@@ -57,7 +57,8 @@ pub fn create(schema: &str, name: &str, columns: &str) -> Result<Relation> {
     Ok(created)
 }
 
-/// Creates the table of rejected rows beside the staging table.
+/// Creates the table of rejected rows beside the staging table. Like staging it has no key: an index entry a row was a third of what a
+/// reject takes. Replicas know rows, whose status changes, by all that they hold.
 pub fn create_rejects(staging: &Relation) -> Result<Oid> {
     let name = with_suffix(&staging.name, "_rejects");
     if relation::by_name(&staging.schema, &name)?.is_some() {
@@ -76,8 +77,9 @@ pub fn create_rejects(staging: &Relation) -> Result<Oid> {
             raw_bytes bytea,
             reasons jsonb NOT NULL,
             status text NOT NULL DEFAULT 'rejected',
-            rejected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-            PRIMARY KEY (chunk_no, _row_no)) PARTITION BY RANGE (chunk_no);
+            rejected_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()) PARTITION BY RANGE (chunk_no);
+         ALTER TABLE {table} REPLICA IDENTITY FULL;
+         CREATE INDEX ON {table} USING brin (chunk_no) WITH (autosummarize = on);
          COMMENT ON TABLE {table} IS 'Records that could not be loaded: as landed (raw; raw_bytes where that is no valid text), from where, and why.';
          COMMENT ON COLUMN {table}.row_no IS 'Number of the record in its file, from 1, the header not counted.';
          COMMENT ON COLUMN {table}._row_no IS 'Number of the record in its chunk, counted through all its files.'"
@@ -257,6 +259,9 @@ pub fn make_partition(
         "CREATE TABLE {partition} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE,
                 CONSTRAINT _chunk_no_range CHECK ({column} >= {from} AND {column} < {to}))"
     ))?;
+    if column != CHUNK_NO {
+        spi::execute_once(&format!("ALTER TABLE {partition} REPLICA IDENTITY FULL"))?;
+    }
     if let Some(source) = filled_from {
         let columns = relation::columns(Oid::from(source.oid))?;
         let columns: Vec<String> = columns.iter().filter(|c| !c.generated).map(|c| spi::ident(&c.name)).collect();

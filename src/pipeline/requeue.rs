@@ -77,17 +77,15 @@ pub fn requeue(pipeline: &Pipeline, where_clause: &str, fix: Option<&str>) -> Re
     let encoding = Encoding::named(&pipeline.options.encoding);
     let most =
         (gucs::work_mem_bytes() / MEMORY_OF_ONE).max(LEAST_OF_A_PART).min(pipeline.options.max_rows_per_chunk.max(1));
-    let (mut loaded, mut count, mut after) = (0, 0, (0, 0));
+    let mut chosen = Chosen { pipeline, table: &table, condition: chosen, after: (0, i64::MAX) };
+    let (mut loaded, mut count) = (0, 0);
     loop {
-        let kept = scope::owner(pipeline, || read_kept(&table, &chosen, after, most))?;
-        let Some(last) = kept.last() else { break };
-        let is_last = (kept.len() as u64) < most;
-        after = (last.chunk_no, last.row_no);
-        count += kept.len();
-        loaded += part(pipeline, &table, kept, &columns, (&format, encoding), fix.as_ref())?;
-        if is_last {
+        let kept = chosen.next(most)?;
+        if kept.is_empty() {
             break;
         }
+        count += kept.len();
+        loaded += part(pipeline, &table, kept, &columns, (&format, encoding), fix.as_ref())?;
     }
     scope::catalog(|| {
         events::record(&pipeline.name, "rejects_requeued", None, Some(&format!("{loaded} of {count}")), None)
@@ -141,17 +139,61 @@ fn unknown_columns(kept: &Kept) -> Error {
         .hint("Leave its chunk out with where_clause, and load the record by hand.")
 }
 
-/// The next of them behind a chunk's row. Locked, so that nobody deletes or changes them meanwhile.
-fn read_kept(table: &Relation, chosen: &str, after: (i64, i64), most: u64) -> Result<Vec<Kept>> {
-    let rejects = table.qualified();
-    let locked: Vec<Kept> = spi::query(
-        &format!(
-            "SELECT chunk_no, _row_no AS row_no, file, raw, pg_catalog.encode(raw_bytes, 'hex') AS raw_bytes FROM {rejects} AS rejects
-              WHERE (chunk_no, _row_no) > ($1, $2) AND status = 'rejected' AND ({chosen}) ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
-        ),
-        vec![after.0.into(), after.1.into()],
-    )?;
-    Ok(locked)
+/// The rejects that are meant, in the order of their chunks and rows.
+struct Chosen<'a> {
+    pipeline: &'a Pipeline,
+    table: &'a Relation,
+    condition: String,
+    /// The chunk and the row behind which the next ones are.
+    after: (i64, i64),
+}
+
+impl Chosen<'_> {
+    /// At most so many of them; none: that was all.
+    fn next(&mut self, most: u64) -> Result<Vec<Kept>> {
+        let mut all = Vec::new();
+        while (all.len() as u64) < most {
+            let Some(through) = self.next_chunks(most)? else { break };
+            let left = most - all.len() as u64;
+            let found = scope::owner(self.pipeline, || self.read(through, left))?;
+            self.after = match found.last() {
+                Some(last) if found.len() as u64 == left => (last.chunk_no, last.row_no),
+                _ => (through, i64::MAX),
+            };
+            all.extend(found);
+        }
+        Ok(all)
+    }
+
+    /// The last of the next chunks whose rejects are about so many: the table has no order, and is read by ranges of chunks.
+    fn next_chunks(&self, most: u64) -> Result<Option<i64>> {
+        let (chunk_no, row_no) = self.after;
+        let first = if row_no == i64::MAX { chunk_no + 1 } else { chunk_no };
+        scope::catalog(|| {
+            spi::value(
+                "SELECT pg_catalog.max(chunk_no) FROM (
+                     SELECT chunk_no, pg_catalog.sum(reject_count) OVER (ORDER BY chunk_no) - reject_count AS before
+                       FROM (SELECT chunk_no, reject_count FROM millrace.chunk
+                              WHERE pipeline_id = $1 AND chunk_no >= $2 AND reject_count > 0 ORDER BY chunk_no LIMIT $3) AS behind) AS sums
+                  WHERE before < $3",
+                vec![self.pipeline.id.into(), first.into(), (most as i64).into()],
+            )
+        })
+    }
+
+    /// Locked, so that nobody deletes or changes them meanwhile.
+    fn read(&self, through: i64, most: u64) -> Result<Vec<Kept>> {
+        let rejects = self.table.qualified();
+        let condition = &self.condition;
+        spi::query(
+            &format!(
+                "SELECT chunk_no, _row_no AS row_no, file, raw, pg_catalog.encode(raw_bytes, 'hex') AS raw_bytes FROM {rejects} AS rejects
+                  WHERE chunk_no >= $1 AND chunk_no <= $3 AND (chunk_no > $1 OR _row_no > $2) AND status = 'rejected' AND ({condition})
+                  ORDER BY chunk_no, _row_no LIMIT {most} FOR UPDATE"
+            ),
+            vec![self.after.0.into(), self.after.1.into(), through.into()],
+        )
+    }
 }
 
 /// The columns of each file of these chunks.
@@ -360,6 +402,10 @@ fn runs(tried: &[Tried], places: &[usize]) -> Vec<[i64; 4]> {
 
 fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
     let (mut chunks, mut rows, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    // In the order of their chunks.
+    let [Some(first), Some(last)] = [tried.first(), tried.last()].map(|t| t.map(|t| t.kept.chunk_no)) else {
+        return Ok(());
+    };
     for t in tried {
         chunks.push(t.kept.chunk_no);
         rows.push(t.kept.row_no);
@@ -372,10 +418,10 @@ fn mark(table: &Relation, tried: &[Tried]) -> Result<()> {
                     reasons = COALESCE(t.reasons::pg_catalog.jsonb, r.reasons)
                FROM ROWS FROM (pg_catalog.unnest($1::bigint[]), pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::text[]))
                  AS t (chunk_no, row_no, reasons)
-              WHERE r.chunk_no = t.chunk_no AND r._row_no = t.row_no",
+              WHERE r.chunk_no = t.chunk_no AND r._row_no = t.row_no AND r.chunk_no >= $4 AND r.chunk_no <= $5",
             table.qualified()
         ),
-        vec![chunks.into(), rows.into(), reasons.into()],
+        vec![chunks.into(), rows.into(), reasons.into(), first.into(), last.into()],
     )?;
     Ok(())
 }
