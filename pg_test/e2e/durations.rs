@@ -1,8 +1,9 @@
 //! How long hops take, as histograms: near to what was measured, of bounded size, counting each thing once, over restarts too.
 
-use crate::server::Preload;
+use crate::server::{Preload, wait_until};
 use crate::site::{Site, at_once, land, url};
 use crate::sql::{Session, quote};
+use std::time::Duration;
 
 fn create_pipeline(site: &Site, session: &mut Session, name: &str) -> crate::site::Place {
     let landing = site.create_dir(name);
@@ -19,6 +20,29 @@ fn create_pipeline(site: &Site, session: &mut Session, name: &str) -> crate::sit
 
 fn counted(session: &mut Session, hop: &str) -> i64 {
     session.number(&format!("SELECT coalesce(max(count), 0) FROM millrace.durations WHERE hop = {}", quote(hop)))
+}
+
+#[test]
+fn a_publisher_that_notes_how_long_it_took_gets_on_beside_a_drop() {
+    let site = Site::of(module_path!(), Preload::No);
+    let mut session = site.create_database("durations_drop");
+    let landing = create_pipeline(&site, &mut session, "durations_drop");
+    session.execute("SELECT millrace.alter_pipeline('p', options => '{\"publish_every\": \"1 hour\"}')");
+    land(&landing, "1.csv", b"id\n1\n");
+    session.execute("CALL millrace.run('p')");
+    // As a publisher does it: first that the chunk is published, then how long it took.
+    let mut publisher = site.session("durations_drop");
+    publisher.execute("BEGIN; UPDATE millrace.publication SET attempts = attempts");
+    std::thread::scope(|threads| {
+        let drop = threads.spawn(|| session.try_execute("SELECT millrace.drop_pipeline('p')"));
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        wait_until("the drop waits for the publisher", Duration::from_secs(60), || publisher.number(waiting) == 1);
+        publisher.execute(
+            "SELECT millrace._note_durations((SELECT id FROM millrace.pipeline), '{publish:rows}', '{1000}'); COMMIT",
+        );
+        drop.join().unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -39,14 +39,15 @@ pub fn by_id(id: i32) -> Result<Option<Pipeline>> {
     Ok(spi::read(&format!("{DEFINITION} WHERE id = $1"), vec![id.into()])?.pop())
 }
 
-/// Locks position and definition, in the loader's order, until the transaction ends: nobody seals a chunk meanwhile.
+/// Locks position and definition, in the loader's order, until the transaction ends: nobody seals a chunk meanwhile. Not against those who
+/// only refer to the pipeline: a publisher that notes how long it took, and holds what a drop is about to note, would wait for the drop.
 pub fn lock(name: &str) -> Result<Pipeline> {
     spi::execute(
         "SELECT FROM millrace.position WHERE pipeline_id = (SELECT id FROM millrace.pipeline WHERE name = $1) FOR UPDATE",
         vec![name.into()],
     )?;
     let found: Option<Pipeline> =
-        spi::query(&format!("{DEFINITION} WHERE name = $1 FOR UPDATE"), vec![name.into()])?.pop();
+        spi::query(&format!("{DEFINITION} WHERE name = $1 FOR NO KEY UPDATE"), vec![name.into()])?.pop();
     found.ok_or_else(|| unknown(name))
 }
 
