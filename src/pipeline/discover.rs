@@ -1,7 +1,8 @@
 //! Which landing files are new: the listing less what the ledger knows.
 //!
-//! Promises: a look at a source whose files are all done with asks Postgres nothing; any other asks once for every few thousand
-//! files, never for each. A file is read only once it has settled. What is kept between looks is a cache: the ledger decides.
+//! Promises: a look at a source whose files are all done with asks Postgres nothing; any other asks for as many files at once as a
+//! chunk may hold, and for more and more, to a few thousand, where the ledger knows them; never for each. A file is read only once it
+//! has settled. What is kept between looks is a cache: the ledger decides.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,8 +22,9 @@ use crate::pipeline::{identity, scope};
 
 /// How long what a listing showed is good for, while files that it showed are still being loaded.
 const STALE: Duration = Duration::from_secs(5);
-/// Files that the ledger is asked for at once.
+/// Files that the ledger is asked for at once: so many at most, and at least where a chunk holds fewer.
 const ASKED: usize = 4_096;
+const LEAST_ASKED: usize = 16;
 
 /// What the looks so far have shown.
 #[derive(Default)]
@@ -83,10 +85,12 @@ impl Discovery {
         let already = left.len();
         let mut planned = left;
         let mut bytes = planned.iter().map(|p| p.file.size.saturating_sub(p.from_byte)).sum();
+        let mut most = self.most_files(pipeline).clamp(LEAST_ASKED, ASKED);
         while planned.len() == already
             && self.backlog.front().is_some_and(|file| !self.is_full(pipeline, &planned, bytes, file))
         {
-            let asked: Vec<LandingFile> = self.backlog.drain(..self.backlog.len().min(ASKED)).collect();
+            let asked: Vec<LandingFile> = self.backlog.drain(..self.backlog.len().min(most)).collect();
+            most = ASKED.min(4 * most);
             let mut replaced = self.sort_out(mode, pipeline, asked, &mut planned, &mut bytes)?;
             if let Some(source) = &self.source {
                 replaced = identity::replaced(mode, pipeline, source, replaced)?;
@@ -183,9 +187,12 @@ impl Discovery {
 
     /// Whether a chunk of these files has no room for another.
     fn is_full(&self, pipeline: &Pipeline, planned: &[Planned], bytes: u64, file: &LandingFile) -> bool {
-        let options = &pipeline.options;
-        let most = self.most_files.unwrap_or(usize::MAX).min(options.max_files_per_chunk as usize);
-        planned.len() >= most || bytes > 0 && bytes + file.size > options.max_bytes_per_chunk
+        let too_large = bytes > 0 && bytes + file.size > pipeline.options.max_bytes_per_chunk;
+        planned.len() >= self.most_files(pipeline) || too_large
+    }
+
+    fn most_files(&self, pipeline: &Pipeline) -> usize {
+        self.most_files.unwrap_or(usize::MAX).min(pipeline.options.max_files_per_chunk as usize)
     }
 
     /// A batch of so many files could not be loaded for a reason that one of them may be: the next one has half as many.
