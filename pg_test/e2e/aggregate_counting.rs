@@ -46,18 +46,26 @@ fn a_value_that_came_before_counts_once_whoever_loads_the_chunk() {
 }
 
 #[test]
-fn a_value_that_this_process_has_brought_is_not_looked_up_again() {
-    let (_server, mut session, landing) = orders("counting_remembered");
+fn a_value_is_looked_up_only_where_this_process_can_not_know_whether_it_is_there() {
+    let (server, mut session, landing) = orders("counting_remembered");
     let lines: String = (0..500).map(|i| format!("a,w{i},1,1\n")).collect();
     let looked_up = |session: &mut Session| {
         session.execute("SELECT pg_stat_force_next_flush()");
         session.number("SELECT idx_scan FROM pg_stat_user_tables WHERE relid = 'staging.stats_distinct_1'::regclass")
     };
+    // It has brought all that there is.
     load(&mut session, &landing, "1.csv", &lines);
-    let before = looked_up(&mut session);
-    load(&mut session, &landing, "2.csv", &format!("{lines}a,new,1,1\n"));
-    assert_eq!(looked_up(&mut session), before + 1);
-    assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "1001|501");
+    load(&mut session, &landing, "2.csv", &format!("{lines}a,second,1,1\n"));
+    assert_eq!(looked_up(&mut session), 0);
+    // Another has not, and neither has this one behind a chunk of the other's.
+    let mut other = server.session("counting_remembered");
+    load(&mut other, &landing, "3.csv", "a,w1,1,1\na,third,1,1\n");
+    assert_eq!(looked_up(&mut other), 2);
+    load(&mut session, &landing, "4.csv", &format!("{lines}a,third,1,1\na,fourth,1,1\n"));
+    assert_eq!(looked_up(&mut session), 4);
+    load(&mut session, &landing, "5.csv", &format!("{lines}a,third,1,1\na,fifth,1,1\n"));
+    assert_eq!(looked_up(&mut session), 5);
+    assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "2007|504");
 }
 
 #[test]

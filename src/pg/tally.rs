@@ -10,10 +10,11 @@ mod pairs;
 mod value;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::convert::exact::Exact;
 use crate::model::aggregate::Hash;
@@ -67,6 +68,16 @@ pub struct Set {
 /// Pairs of group and value, told apart by 128 bits of keyed hashes: no two that differ will ever share them.
 pub type Known = HashSet<u128, BuildHasherDefault<Half>>;
 
+/// How much of what a set holds is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// Nothing. Of a table that has never held a row that is all.
+    None,
+    Some,
+    /// What is not known is not there.
+    All,
+}
+
 /// Of what is a hash already, one half.
 #[derive(Default)]
 pub struct Half(u64);
@@ -91,6 +102,8 @@ enum Measured {
 
 struct Group {
     keys: Vec<Option<Datum>>,
+    /// Of its keys; a value behind them makes it that of the pair.
+    hasher: SipHasher13,
     rows: i64,
     measured: Vec<Measured>,
 }
@@ -113,18 +126,19 @@ pub struct Tally {
     places: HashMap<Vec<u8>, u32, foldhash::fast::RandomState>,
     groups: Vec<Group>,
     known: Vec<Rc<Known>>,
+    knowledge: Knowledge,
     marks: Vec<Known>,
     /// Of the rows at hand.
     met: Vec<Vec<Met>>,
     fresh: Vec<Vec<Fresh>>,
-    hashers: Rc<[RandomState; 2]>,
+    hasher: SipHasher13,
     memory: pg_sys::MemoryContext,
     spoilt: bool,
 }
 
 impl Tally {
-    /// A tally for one chunk. `known`: for each set, what need not be told again.
-    pub fn new(spec: Spec, known: Vec<Rc<Known>>, hashers: Rc<[RandomState; 2]>) -> Tally {
+    /// A tally for one chunk. `known`: for each set, what need not be told again. `hasher`: the same as for the chunks before.
+    pub fn new(spec: Spec, (known, knowledge): (Vec<Rc<Known>>, Knowledge), hasher: SipHasher13) -> Tally {
         // SAFETY: in a transaction; the context ends with it, whatever happens.
         let memory = unsafe {
             pg_sys::AllocSetContextCreateExtended(
@@ -142,10 +156,11 @@ impl Tally {
             places: HashMap::default(),
             groups: vec![],
             known,
+            knowledge,
             marks: vec![Known::default(); sets],
             met: (0..sets).map(|_| vec![]).collect(),
             fresh: (0..sets).map(|_| vec![]).collect(),
-            hashers,
+            hasher,
             memory,
             spoilt: false,
         }
@@ -156,9 +171,9 @@ impl Tally {
         !self.spoilt && !self.kinds.is_empty()
     }
 
-    /// For each set, the pairs that it has found and that were not known.
-    pub fn into_marks(self) -> Vec<Known> {
-        self.marks
+    /// For each set, the pairs that it has found and that were not known; and whether these and those that were are all.
+    pub fn into_marks(self) -> (Vec<Known>, bool) {
+        (self.marks, self.knowledge == Knowledge::All)
     }
 
     /// Types of a set's value and of the keys.
@@ -167,15 +182,18 @@ impl Tally {
         self.kinds.get(set.argument).into_iter().chain(keys).map(Kind::type_oid).collect()
     }
 
-    /// Whether the tables of all sets can be written without a statement.
-    fn can_enter(&self) -> bool {
-        self.spec.sets.iter().all(|set| match pairs::Table::open(set, &self.types(set)) {
-            Some(table) => {
-                table.close();
-                true
-            }
-            None => false,
-        })
+    /// Whether the tables of all sets can be written without a statement; finds out whether nothing is all that they hold.
+    fn can_enter(&mut self) -> bool {
+        let mut are_new = true;
+        for set in &self.spec.sets {
+            let Some(table) = pairs::Table::open(set, &self.types(set)) else { return false };
+            are_new &= table.is_new();
+            table.close();
+        }
+        if self.knowledge == Knowledge::None {
+            self.knowledge = if are_new { Knowledge::All } else { Knowledge::Some };
+        }
+        true
     }
 
     /// Enters new values into the tables of their sets; gives for each set what each group has gained.
@@ -191,7 +209,7 @@ impl Tally {
                 )
             })?;
             // SAFETY: the values were copied from those of expressions of these types, and live as long as the tally's memory.
-            let gained = unsafe { table.enter(&self.groups, fresh) };
+            let gained = unsafe { table.enter(&self.groups, fresh, self.knowledge == Knowledge::All) };
             table.close();
             Ok(gained)
         };
@@ -240,8 +258,11 @@ impl Tally {
                         What::Sum => Measured::Sum(None),
                         What::Least | What::Greatest => Measured::Extreme(None),
                     };
+                    let mut hasher = self.hasher;
+                    hasher.write(image);
                     self.groups.push(Group {
                         keys: (0..spec.keys).map(copy).collect(),
+                        hasher,
                         rows: 0,
                         measured: spec.measures.iter().map(start).collect(),
                     });
@@ -278,14 +299,13 @@ impl Tally {
                     }
                 }
             }
-            let keys = image.len();
             for (i, set) in spec.sets.iter().enumerate() {
                 let Some(value) = values[set.argument].filter(|_| passes(set.filter)) else { continue };
-                image.truncate(keys);
-                let kind = &self.kinds[set.argument];
-                kind.append_image(Some(value), image)?;
-                let [one, two] = &*self.hashers;
-                let mark = u128::from(one.hash_one(&*image)) << 64 | u128::from(two.hash_one(&*image));
+                image.clear();
+                self.kinds[set.argument].append_image(Some(value), image)?;
+                let mut hasher = group.hasher;
+                hasher.write(image);
+                let mark = u128::from(hasher.finish128());
                 self.met[i].push(Met { mark, fresh: Fresh { group: place, value } });
             }
             Some(())

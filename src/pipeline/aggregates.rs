@@ -90,7 +90,7 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
         let _settings = tally.as_ref().map(|_| by_hash_alone()).transpose()?;
         let touched: Option<i64> = spi::value(&statement, arguments)?;
         if let Some(tally) = tally {
-            tally::remember(aggregate, tally);
+            tally::remember(aggregate, tally, chunk_no);
         }
         // Whoever begins to read finds every group in the first chunk that tells, so that nothing before it is needed.
         if is_read

@@ -373,8 +373,11 @@ pub fn insert(
     let (records_filter, records_rules) = if input.is_some() { (None, &no_rules) } else { (filter.as_ref(), rules) };
     let mut waiting: Vec<i64> = Vec::new();
     // What a keyed pipeline loads, or one with a transform, is not yet what comes of it.
-    let (places, tallies) =
-        if keyed.is_none() && input.is_none() && compared.is_none() { tally::begin(kept) } else { Default::default() };
+    let (places, tallies) = if keyed.is_none() && input.is_none() && compared.is_none() {
+        tally::begin(kept, chunk_no)
+    } else {
+        Default::default()
+    };
     let tallies = RefCell::new(tallies);
     for group in gathered.groups {
         let names: Vec<String> = [staging::CHUNK_NO, staging::ROW_NO]

@@ -1,17 +1,20 @@
 //! Counting a chunk for aggregates while it is loaded: what to count, what need not be told again, and what came of it.
 //!
 //! Distinct values that a chunk before has brought are remembered, so that only new ones are looked up. A value stays where rows are
-//! only added; so one that a transaction of this process has put there is there as soon as that has committed.
+//! only added; so one that a transaction of this process has put there is there as soon as that has committed. Where this process has
+//! loaded every chunk since there were none, what it does not remember is not there.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
+
+use siphasher::sip128::SipHasher13;
 
 use crate::catalog::aggregate as sql;
 use crate::catalog::aggregates::Aggregate;
 use crate::model::aggregate::PartialKind;
-use crate::pg::tally::{Known, Measure, Set, Spec, Tallies, Tally, What};
+use crate::pg::tally::{Knowledge, Known, Measure, Set, Spec, Tallies, Tally, What};
 use crate::pg::transaction::Fate;
 
 /// Pairs of group and value that are remembered for each set.
@@ -20,22 +23,27 @@ const MOST_KNOWN: usize = 1_000_000;
 /// What this process knows of an aggregate's distinct values.
 struct Remembered {
     sets: Vec<Rc<Known>>,
-    /// What the last chunk has added, if its transaction commits.
+    /// The last chunk as of which they are all that there are.
+    complete_at: Option<i64>,
+    /// What a chunk after that has added, if its transaction commits.
     added: Vec<Known>,
+    chunk_no: i64,
     fate: Fate,
 }
 
 thread_local! {
     static REMEMBERED: RefCell<HashMap<i32, Remembered>> = RefCell::new(HashMap::new());
-    static HASHERS: Rc<[RandomState; 2]> = Rc::new([RandomState::new(), RandomState::new()]);
+    /// With keys that nobody knows.
+    static HASHER: SipHasher13 =
+        SipHasher13::new_with_keys(RandomState::new().hash_one(()), RandomState::new().hash_one(()));
 }
 
-/// Tallies for those aggregates that can be counted while rows are loaded; with the place of each among `kept`.
-pub fn begin(kept: &[Aggregate]) -> (Vec<usize>, Tallies) {
+/// Tallies of a chunk for those aggregates that can be counted while rows are loaded; with the place of each among `kept`.
+pub fn begin(kept: &[Aggregate], chunk_no: i64) -> (Vec<usize>, Tallies) {
     let countable: Vec<usize> = (0..kept.len()).filter(|i| sql::is_countable(&kept[*i].plan)).collect();
     let tallies = countable.iter().map(|i| {
         let aggregate = &kept[*i];
-        Tally::new(spec(aggregate), known(aggregate), HASHERS.with(Rc::clone))
+        Tally::new(spec(aggregate), known(aggregate, chunk_no), HASHER.with(|hasher| *hasher))
     });
     let tallies = Tallies::new(tallies.collect());
     (countable, tallies)
@@ -51,32 +59,49 @@ pub fn end(kept: &[Aggregate], places: Vec<usize>, tallies: Tallies) -> Vec<Opti
 }
 
 /// What is known at the beginning of a chunk.
-fn known(aggregate: &Aggregate) -> Vec<Rc<Known>> {
+fn known(aggregate: &Aggregate, chunk_no: i64) -> (Vec<Rc<Known>>, Knowledge) {
     REMEMBERED.with_borrow_mut(|all| {
         let Some(found) = all.get_mut(&aggregate.id) else {
-            return aggregate.plan.distinct_sets.iter().map(|_| Rc::default()).collect();
+            return (aggregate.plan.distinct_sets.iter().map(|_| Rc::default()).collect(), Knowledge::None);
         };
-        let added = std::mem::take(&mut found.added);
-        let added = if found.fate.is_committed() { added } else { vec![] };
-        for (set, added) in found.sets.iter_mut().zip(added) {
-            if set.len() + added.len() > MOST_KNOWN {
-                *set = Rc::default();
-            } else if let Some(set) = Rc::get_mut(set) {
-                set.extend(added);
-            }
-        }
-        found.sets.clone()
+        found.absorb();
+        // Whoever else has loaded a chunk meanwhile has taken its number.
+        let is_all = found.complete_at == Some(chunk_no - 1);
+        (found.sets.clone(), if is_all { Knowledge::All } else { Knowledge::Some })
     })
 }
 
+impl Remembered {
+    /// Takes in what the last chunk has added, or forgets it.
+    fn absorb(&mut self) {
+        let added = std::mem::take(&mut self.added);
+        if !self.fate.is_committed() {
+            return;
+        }
+        if self.complete_at == Some(self.chunk_no - 1) {
+            self.complete_at = Some(self.chunk_no);
+        }
+        for (set, added) in self.sets.iter_mut().zip(added) {
+            match Rc::get_mut(set) {
+                Some(set) if set.len() + added.len() <= MOST_KNOWN => set.extend(added),
+                _ => {
+                    *set = Rc::default();
+                    self.complete_at = None;
+                }
+            }
+        }
+    }
+}
+
 /// Notes what a chunk has added, once it is merged.
-pub fn remember(aggregate: &Aggregate, tally: Tally) {
-    let added = tally.into_marks();
+pub fn remember(aggregate: &Aggregate, tally: Tally, chunk_no: i64) {
+    let (added, is_all) = tally.into_marks();
     let fate = Fate::of_this_transaction();
     REMEMBERED.with_borrow_mut(|all| {
         let sets = all.remove(&aggregate.id).map(|found| found.sets);
         let sets = sets.unwrap_or_else(|| added.iter().map(|_| Rc::default()).collect());
-        all.insert(aggregate.id, Remembered { sets, added, fate });
+        let complete_at = is_all.then_some(chunk_no - 1);
+        all.insert(aggregate.id, Remembered { sets, complete_at, added, chunk_no, fate });
     });
 }
 

@@ -22,6 +22,18 @@ const BATCH: usize = 250;
 /// The built-in operators of integers in a B-tree.
 const INTEGERS: u32 = 1976;
 
+/// Types of which values are equal only if they are the same bytes; text, where its collation says so, too.
+const BYTES: [Oid; 8] = [
+    pg_sys::BOOLOID,
+    pg_sys::INT2OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::DATEOID,
+    pg_sys::TIMESTAMPOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::UUIDOID,
+];
+
 /// A column of the table: its number from 0, and how its values are hashed and compared.
 struct Column {
     number: usize,
@@ -45,6 +57,16 @@ impl Column {
             (Hash::None, _) | (Hash::Row, None) => 0,
             (Hash::Function(_), None) => self.seed,
             (_, Some(value)) => hashed(value),
+        }
+    }
+
+    /// Whether GROUP BY takes no two for one that differ in a byte.
+    fn is_bytes(&self) -> bool {
+        // SAFETY: entries of the type cache last as long as the process; the collation is that of a column.
+        unsafe {
+            let type_oid = (*self.kind).type_id;
+            let is_text = type_oid == pg_sys::TEXTOID || type_oid == pg_sys::VARCHAROID;
+            BYTES.contains(&type_oid) || is_text && pg_sys::get_collation_isdeterministic(self.collation)
         }
     }
 
@@ -106,14 +128,24 @@ impl Table {
         }
     }
 
+    /// Whether it has never held a row.
+    pub(super) fn is_new(&self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM) == 0 }
+    }
+
     /// Enters the pairs that are not there yet; gives for each group how many values it has gained. Of groups that are one to GROUP BY,
-    /// one gains what they share.
+    /// one gains what they share. `are_new`: none of the pairs, which all differ, is there byte by byte.
     ///
     /// SAFETY: keys and values are of the types that the table was opened for, and live.
-    pub(super) unsafe fn enter(&self, groups: &[Group], fresh: &[Fresh]) -> Vec<i64> {
+    pub(super) unsafe fn enter(&self, groups: &[Group], fresh: &[Fresh], are_new: bool) -> Vec<i64> {
         let mut gained = vec![0; groups.len()];
         // SAFETY: as promised by the caller.
-        let new = unsafe { self.new_pairs(groups, fresh) };
+        let mut new = unsafe { self.hashed(groups, fresh) };
+        if !are_new || !self.keys.iter().chain([&self.value]).all(Column::is_bytes) {
+            // SAFETY: as above.
+            new = unsafe { self.new_pairs(groups, new) };
+        }
         for (_, pair) in &new {
             gained[pair.group as usize] += 1;
         }
@@ -122,19 +154,27 @@ impl Table {
         gained
     }
 
-    /// Those that are not there, by hash.
-    unsafe fn new_pairs<'a>(&self, groups: &[Group], fresh: &'a [Fresh]) -> Vec<(i64, &'a Fresh)> {
+    /// Pairs in the order of their hashes.
+    unsafe fn hashed<'a>(&self, groups: &[Group], fresh: &'a [Fresh]) -> Vec<(i64, &'a Fresh)> {
         let mut hashes: Vec<Option<i64>> = vec![None; groups.len()];
-        let mut new: Vec<(i64, &Fresh)> = Vec::with_capacity(fresh.len());
-        // SAFETY: as promised by the caller of `enter`. The scan sees what earlier commands of this transaction have entered, and ends here.
-        unsafe {
-            let mut all: Vec<(i64, &Fresh)> = Vec::with_capacity(fresh.len());
-            for pair in fresh {
-                let group = pair.group as usize;
+        let mut all: Vec<(i64, &Fresh)> = Vec::with_capacity(fresh.len());
+        for pair in fresh {
+            let group = pair.group as usize;
+            // SAFETY: as promised by the caller of `enter`.
+            unsafe {
                 let keys = || self.keys.iter().zip(&groups[group].keys).fold(0, |all, (c, key)| all ^ c.hash(*key));
                 all.push((self.value.hash(Some(pair.value)) ^ *hashes[group].get_or_insert_with(keys), pair));
             }
-            all.sort_unstable_by_key(|(hash, _)| *hash);
+        }
+        all.sort_unstable_by_key(|(hash, _)| *hash);
+        all
+    }
+
+    /// Those that are not there.
+    unsafe fn new_pairs<'a>(&self, groups: &[Group], all: Vec<(i64, &'a Fresh)>) -> Vec<(i64, &'a Fresh)> {
+        let mut new: Vec<(i64, &Fresh)> = Vec::with_capacity(all.len());
+        // SAFETY: as promised by the caller of `enter`. The scan sees what earlier commands of this transaction have entered, and ends here.
+        unsafe {
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
             let scan = versions::begin_index_scan(self.relation, self.index, snapshot, 1);
             let slot = pg_sys::table_slot_create(self.relation, std::ptr::null_mut());
