@@ -32,7 +32,7 @@ use crate::model::Result;
 const LEAST_ROWS: u64 = 8 * 1024;
 
 /// Bytes of a row group that is copied in memory.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Parts of a file that are on their way at once.
 const PARTS: usize = 4;
