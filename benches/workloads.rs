@@ -137,7 +137,7 @@ fn with_rules(place: &mut Place) -> String {
     run
 }
 
-/// Rejects the rows of which the hash of the number's remainder by two is another.
+/// A rule by what is left of a hash's division by two: any of -1, 0 and 1.
 fn hashed(place: &mut Place, remainder: &str) -> String {
     let run = load(place, "csv", 1);
     place.execute(&format!("SELECT millrace.add_expectation('p', 'half', 'hashtext(transaction_id) % 2 {remainder}')"));

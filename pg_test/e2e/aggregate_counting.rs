@@ -9,15 +9,19 @@ fn orders(name: &str) -> (Site, Session, Place) {
     let server = Site::of(module_path!(), Preload::No);
     let mut session = server.create_database(name);
     let landing = server.create_dir(&format!("{name}_landing"));
+    create(&mut session, &landing);
+    (server, session, landing)
+}
+
+fn create(session: &mut Session, landing: &Place) {
     session.execute(&format!(
         "CREATE SCHEMA staging;
          SELECT millrace.create_pipeline('p', source => '{}/*.csv', columns => 'g text, who text, n int CHECK (n < 1000), x numeric',
                 staging => 'staging.p', every => NULL, options => '{{\"settle\": 0}}');
          SELECT millrace.create_aggregate('p', 'stats',
                 'SELECT g, count(*) AS rows, sum(n) AS n, avg(x) AS x, max(n) AS most, count(DISTINCT who) AS people FROM staging.p GROUP BY g')",
-        url(&landing)
+        url(landing)
     ));
-    (server, session, landing)
 }
 
 fn load(session: &mut Session, landing: &Place, file: &str, lines: &str) {
@@ -66,6 +70,21 @@ fn a_value_is_looked_up_only_where_this_process_can_not_know_whether_it_is_there
     load(&mut session, &landing, "5.csv", &format!("{lines}a,third,1,1\na,fifth,1,1\n"));
     assert_eq!(looked_up(&mut session), 5);
     assert_eq!(session.line("SELECT rows, people FROM staging.stats"), "2007|504");
+}
+
+#[test]
+fn what_is_remembered_of_an_aggregate_is_not_taken_for_another_that_has_its_number() {
+    let (_server, mut session, landing) = orders("counting_again");
+    load(&mut session, &landing, "1.csv", "a,ann,1,1\na,bob,2,2\n");
+    // As where the extension is dropped and made again.
+    session.execute(
+        "SELECT millrace.drop_pipeline('p', drop_tables => true); DROP SCHEMA staging;
+         ALTER TABLE millrace.aggregate ALTER COLUMN id RESTART",
+    );
+    create(&mut session, &landing);
+    session.execute("CALL millrace.run('p')");
+    assert_verified(&mut session, "p");
+    assert_eq!(stats(&mut session), ["a|2|3|1.5000000000000000|2|2"]);
 }
 
 #[test]

@@ -309,6 +309,22 @@ fn a_file_that_grows_on_azurite_is_read_when_it_is_whole_without_anybody_asking_
 }
 
 on_each_storage! {
+    fn new_files_among_many_that_are_loaded_fill_a_chunk(storage, cell) {
+        let mut case = Case::new(storage, cell, Preload::No);
+        pipeline(&mut case, "*.csv", "NULL", r#"{"settle": 0, "max_files_per_chunk": 20}"#);
+        let file = |n: usize| (format!("{n:03}.csv"), format!("id\n{n}\n"));
+        let put = |case: &mut Case, n: usize| case.lake.put("in", &file(n).0, file(n).1.as_bytes());
+        (0..120).filter(|n| n % 6 > 0).for_each(|n| put(&mut case, n));
+        case.run();
+        let chunks = case.session.number("SELECT count(*) FROM millrace.chunks");
+        (0..120).step_by(6).for_each(|n| put(&mut case, n));
+        // Nothing is remembered of what was listed before.
+        case.run();
+        assert_eq!(case.session.number("SELECT count(*) FROM millrace.chunks"), chunks + 1);
+        assert_eq!(case.session.number("SELECT count(*) FROM staging.p"), 120);
+        assert_verified(&mut case.session, "p");
+    }
+
     fn ten_thousand_empty_files_make_no_chunk_and_no_trouble(storage, cell) {
         let mut case = Case::new(storage, cell, Preload::No);
         case.lake.put_all("in", (0..10_000).map(|n| format!("{n:05}.csv")), b"");

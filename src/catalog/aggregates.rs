@@ -11,6 +11,8 @@ use crate::pg::spi;
 #[derive(Debug, Clone, Deserialize)]
 pub struct Aggregate {
     pub id: i32,
+    /// Of the view: unlike `id` never again that of another aggregate.
+    pub oid: u32,
     pub pipeline: String,
     pub name: String,
     /// Schema and name of the view; the other relations are named after it.
@@ -31,7 +33,7 @@ pub struct Aggregate {
 }
 
 const AGGREGATE: &str =
-    "SELECT a.id, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from, a.filled, a.filled_part AS part, a.publish, a.options,
+    "SELECT a.id, c.oid::bigint AS oid, p.name AS pipeline, a.name, n.nspname AS schema, c.relname AS relation, a.plan, a.told_from, a.filled, a.filled_part AS part, a.publish, a.options,
         EXISTS (SELECT FROM millrace.layer l WHERE l.pipeline_id = a.pipeline_id AND l.layer = 'aggregate:' || a.name
                    AND COALESCE(l.options ->> 'publish_mode', 'append') = 'append') AS publishes_changes,
         EXISTS (SELECT FROM millrace.consumer k WHERE k.aggregate_id = a.id AND k.state <> 'dropped') AS has_consumer

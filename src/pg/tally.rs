@@ -71,9 +71,9 @@ pub type Known = HashSet<u128, BuildHasherDefault<Half>>;
 /// How much of what a set holds is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knowledge {
-    /// Nothing. Of a table that has never held a row that is all.
-    None,
-    Some,
+    /// Of a table that has never held a row that is all.
+    Nothing,
+    Part,
     /// What is not known is not there.
     All,
 }
@@ -190,8 +190,8 @@ impl Tally {
             are_new &= table.is_new();
             table.close();
         }
-        if self.knowledge == Knowledge::None {
-            self.knowledge = if are_new { Knowledge::All } else { Knowledge::Some };
+        if self.knowledge == Knowledge::Nothing {
+            self.knowledge = if are_new { Knowledge::All } else { Knowledge::Part };
         }
         true
     }

@@ -20,6 +20,15 @@ pub struct Ready {
     pub misfit: Option<Error>,
 }
 
+impl Ready {
+    /// Gives it up; data files that were written go.
+    pub async fn discard(self) {
+        if let (Some(table), Some(prepared)) = (self.table, self.prepared) {
+            table.discard_prepared(prepared).await;
+        }
+    }
+}
+
 pub struct Ahead {
     pipeline: Pipeline,
     /// `None` until it is known.
@@ -61,11 +70,7 @@ impl Ahead {
 
     /// Gives up; data files that were written go.
     pub fn discard(self) {
-        self.task.abandon(async |ready: Ready| {
-            if let (Some(table), Some(prepared)) = (ready.table, ready.prepared) {
-                table.discard_prepared(prepared).await;
-            }
-        });
+        self.task.abandon(Ready::discard);
     }
 }
 

@@ -82,13 +82,10 @@ impl Discovery {
     /// The same among the files that were listed and not handed out yet, while those that were are still on their way; behind what is
     /// left of those.
     pub fn more(&mut self, mode: Mode, pipeline: &Pipeline, left: Vec<Planned>) -> Result<Vec<Planned>> {
-        let already = left.len();
         let mut planned = left;
         let mut bytes = planned.iter().map(|p| p.file.size.saturating_sub(p.from_byte)).sum();
         let mut most = self.most_files(pipeline).clamp(LEAST_ASKED, ASKED);
-        while planned.len() == already
-            && self.backlog.front().is_some_and(|file| !self.is_full(pipeline, &planned, bytes, file))
-        {
+        while self.backlog.front().is_some_and(|file| !self.is_full(pipeline, &planned, bytes, file)) {
             let asked: Vec<LandingFile> = self.backlog.drain(..self.backlog.len().min(most)).collect();
             most = ASKED.min(4 * most);
             let mut replaced = self.sort_out(mode, pipeline, asked, &mut planned, &mut bytes)?;

@@ -403,32 +403,35 @@ impl Runner {
         chunk: Vec<Planned>,
         started: Instant,
     ) -> Result<Tick> {
-        let Ready { table, mut read, prepared, misfit } = ready;
         // A file that the raw layer can't hold is set aside alone; it is no reason to change a column or to stop.
-        let settled = match misfit {
+        let settled = match &ready.misfit {
             Some(_) => Ok(false),
-            None => evolve::settle(self.mode, pipeline, &plan.columns, &read),
+            None => evolve::settle(self.mode, pipeline, &plan.columns, &ready.read),
         };
         if !matches!(settled, Ok(false)) {
-            if let (Some(table), Some(prepared)) = (table, prepared) {
-                runtime::wait(async move {
-                    table.discard_prepared(prepared).await;
-                    Ok(())
-                })?;
-            }
+            discard(ready)?;
             // The tables have other columns now: everything is read anew.
             settled?;
             self.forget();
             return Ok(Tick::Worked);
         }
-        if let Some(error) = misfit {
-            return self.set_aside(pipeline, &read.parts, error);
+        if let Some(error) = ready.misfit {
+            return self.set_aside(pipeline, &ready.read.parts, error);
         }
+        let left = left_over(chunk, &ready.read);
         // Whether a file is the duplicate of one that is on its way is known when that has come.
         let following = match pipeline.options.identity {
-            Identity::Path => self.discovery.more(self.mode, pipeline, left_over(chunk, &read))?,
-            Identity::Content => left_over(chunk, &read),
+            Identity::Path => self.discovery.more(self.mode, pipeline, left),
+            Identity::Content => Ok(left),
         };
+        let following = match following {
+            Ok(following) => following,
+            Err(e) => {
+                discard(ready)?;
+                return Err(e);
+            }
+        };
+        let Ready { mut read, prepared, .. } = ready;
         if !following.is_empty() {
             self.ahead = Some(Ahead::start(pipeline, &plan, following, self.raw.clone())?);
         }
@@ -525,6 +528,14 @@ fn delta_memory() -> u64 {
 fn first_of(bytes: u64) -> u64 {
     const WORTHWHILE: u64 = 4 * 1024 * 1024;
     bytes.min((bytes / 4).max(WORTHWHILE))
+}
+
+/// Waits until the files that were written for it are gone.
+fn discard(ready: Ready) -> Result<()> {
+    runtime::wait(async move {
+        ready.discard().await;
+        Ok(())
+    })
 }
 
 fn begin_reading(chunk: &[Planned]) {

@@ -32,7 +32,8 @@ struct Remembered {
 }
 
 thread_local! {
-    static REMEMBERED: RefCell<HashMap<i32, Remembered>> = RefCell::new(HashMap::new());
+    /// By the oid of the aggregate's view: numbers begin anew where the extension is dropped and made again.
+    static REMEMBERED: RefCell<HashMap<u32, Remembered>> = RefCell::new(HashMap::new());
     /// With keys that nobody knows.
     static HASHER: SipHasher13 =
         SipHasher13::new_with_keys(RandomState::new().hash_one(()), RandomState::new().hash_one(()));
@@ -61,13 +62,13 @@ pub fn end(kept: &[Aggregate], places: Vec<usize>, tallies: Tallies) -> Vec<Opti
 /// What is known at the beginning of a chunk.
 fn known(aggregate: &Aggregate, chunk_no: i64) -> (Vec<Rc<Known>>, Knowledge) {
     REMEMBERED.with_borrow_mut(|all| {
-        let Some(found) = all.get_mut(&aggregate.id) else {
-            return (aggregate.plan.distinct_sets.iter().map(|_| Rc::default()).collect(), Knowledge::None);
+        let Some(found) = all.get_mut(&aggregate.oid) else {
+            return (aggregate.plan.distinct_sets.iter().map(|_| Rc::default()).collect(), Knowledge::Nothing);
         };
         found.absorb();
         // Whoever else has loaded a chunk meanwhile has taken its number.
         let is_all = found.complete_at == Some(chunk_no - 1);
-        (found.sets.clone(), if is_all { Knowledge::All } else { Knowledge::Some })
+        (found.sets.clone(), if is_all { Knowledge::All } else { Knowledge::Part })
     })
 }
 
@@ -98,10 +99,10 @@ pub fn remember(aggregate: &Aggregate, tally: Tally, chunk_no: i64) {
     let (added, is_all) = tally.into_marks();
     let fate = Fate::of_this_transaction();
     REMEMBERED.with_borrow_mut(|all| {
-        let sets = all.remove(&aggregate.id).map(|found| found.sets);
+        let sets = all.remove(&aggregate.oid).map(|found| found.sets);
         let sets = sets.unwrap_or_else(|| added.iter().map(|_| Rc::default()).collect());
         let complete_at = is_all.then_some(chunk_no - 1);
-        all.insert(aggregate.id, Remembered { sets, complete_at, added, chunk_no, fate });
+        all.insert(aggregate.oid, Remembered { sets, complete_at, added, chunk_no, fate });
     });
 }
 

@@ -22,10 +22,9 @@ pub fn append_record(batch: &RawBatch, row: usize, dialect: &Dialect, text: &mut
         text.extend_from_slice(value.unwrap_or(&dialect.null).as_bytes());
     }
     // Looked through once, and not a field at a time: hardly a record has a field that is quoted.
-    let special = |b: u8| b == dialect.delimiter || b == dialect.quote || b == b'\n' || b == b'\r';
-    let count = |bytes: &[u8]| usize::from(bytes.iter().map(|b| u8::from(special(*b))).sum::<u8>());
+    let count = |bytes: &[u8]| usize::from(bytes.iter().map(|b| u8::from(is_special(*b, dialect))).sum::<u8>());
     let found: usize = text[begin..].chunks(u8::MAX.into()).map(count).sum();
-    if plain && found == columns.len().saturating_sub(1) && !dialect.null.bytes().any(special) {
+    if plain && found == columns.len().saturating_sub(1) && !dialect.null.bytes().any(|b| is_special(b, dialect)) {
         return;
     }
     text.truncate(begin);
@@ -41,14 +40,18 @@ fn value(column: &ArrayRef, row: usize) -> Option<&str> {
     column.as_string_opt::<i32>().filter(|c| c.is_valid(row)).map(|c| c.value(row))
 }
 
+/// Whether a field that holds the byte is quoted.
+fn is_special(byte: u8, dialect: &Dialect) -> bool {
+    byte == dialect.delimiter || byte == dialect.quote || byte == b'\n' || byte == b'\r'
+}
+
 /// Writes a field in the canonical way.
 fn write(value: Option<&str>, dialect: &Dialect, out: &mut Vec<u8>) {
     let Some(value) = value else {
         out.extend_from_slice(dialect.null.as_bytes());
         return;
     };
-    let special = |b: u8| b == dialect.delimiter || b == dialect.quote || matches!(b, b'\n' | b'\r');
-    if value != dialect.null && !value.bytes().any(special) {
+    if value != dialect.null && !value.bytes().any(|b| is_special(b, dialect)) {
         out.extend_from_slice(value.as_bytes());
         return;
     }

@@ -81,6 +81,15 @@ impl Lake {
         Lake { store, table }
     }
 
+    /// With a file of so many rows for each of these numbers.
+    async fn of(partition_by: &[&str], files: std::ops::Range<i64>) -> Lake {
+        let mut lake = Lake::new(partition_by).await;
+        for n in files {
+            lake.append(rows(n * ROWS..(n + 1) * ROWS)).await;
+        }
+        lake
+    }
+
     async fn append(&mut self, batch: RecordBatch) {
         let version = self.table.version() as i64 + 1;
         let commit = Commit { app_id: "app", version, operation: "WRITE", info: Map::new() };
@@ -122,10 +131,7 @@ fn one(batches: Vec<RecordBatch>) -> RecordBatch {
 #[test]
 fn joined_files_hold_and_say_what_files_written_anew_do() {
     run(async {
-        let mut lake = Lake::new(&[]).await;
-        for n in 0..9 {
-            lake.append(rows(n * ROWS..(n + 1) * ROWS)).await;
-        }
+        let mut lake = Lake::of(&[], 0..9).await;
         let live = lake.live().await;
         let live: Vec<&Add> = live.iter().collect();
         let joined = lake.table.join(&live).await.unwrap().unwrap();
@@ -151,10 +157,7 @@ fn joined_files_hold_and_say_what_files_written_anew_do() {
 #[test]
 fn files_of_a_partition_stay_in_its_directory() {
     run(async {
-        let mut lake = Lake::new(&["flag"]).await;
-        for n in 1..3 {
-            lake.append(rows(n * ROWS..(n + 1) * ROWS)).await;
-        }
+        let mut lake = Lake::of(&["flag"], 1..3).await;
         let live = lake.live().await;
         let joined = lake.table.join(&live.iter().collect::<Vec<_>>()).await.unwrap().unwrap();
         let (made, of) = (&joined.adds[0], &live[0]);
@@ -167,10 +170,7 @@ fn files_of_a_partition_stay_in_its_directory() {
 #[test]
 fn what_takes_more_than_copying_is_left_alone_and_leaves_nothing() {
     run(async {
-        let mut lake = Lake::new(&[]).await;
-        for n in 0..3 {
-            lake.append(rows(n * ROWS..(n + 1) * ROWS)).await;
-        }
+        let mut lake = Lake::of(&[], 0..3).await;
         lake.append(rows(0..100)).await;
         let extra: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ROWS));
         let (schema, mut columns, _) = rows(0..ROWS).into_parts();
@@ -197,8 +197,7 @@ fn what_takes_more_than_copying_is_left_alone_and_leaves_nothing() {
 #[test]
 fn files_of_other_writers_are_left_alone() {
     run(async {
-        let mut lake = Lake::new(&[]).await;
-        lake.append(rows(0..ROWS)).await;
+        let mut lake = Lake::of(&[], 0..1).await;
         let live = lake.live().await;
         let bytes = crate::lake::parquet_writing::file(&rows(ROWS..2 * ROWS)).unwrap();
         lake.table.dir.put("theirs.parquet", bytes.clone()).await.unwrap();

@@ -78,7 +78,7 @@ fn sums(one: &Map<String, Value>, two: &Map<String, Value>) -> Map<String, Value
     one.iter().filter_map(|(name, count)| Some((name.clone(), sum(count, two.get(name)?)?))).collect()
 }
 
-/// The one of two bounds that the other compares to as not `keep`: the smaller of two lower ones, the larger of two upper ones.
+/// Of two bounds the one that compares to the other as `keep`: the smaller of two lower ones, the larger of two upper ones.
 fn outer(one: &Value, two: &Value, data_type: &DataType, mode: Mode, keep: Ordering) -> Option<Value> {
     if let (Value::Object(one), Value::Object(two), DataType::Struct(fields)) = (one, two, data_type) {
         let field = |name: &str| fields.fields().find(|field| mode.physical_name(field) == name);

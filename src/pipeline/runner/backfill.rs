@@ -196,7 +196,7 @@ impl Runner {
         let mut plan = self.plan_for(pipeline, job)?;
         plan.files.directory = place.source.directory.clone();
         let (columns, format) = (plan.columns.clone(), plan.files.format.clone());
-        let (planned, directory, table) = (chunk.clone(), place.source.directory.clone(), self.raw.take());
+        let (planned, directory, table) = (chunk.clone(), place.source.directory.clone(), self.raw.clone());
         progress::phase(Phase::Reading);
         let (ready, left) = runtime::wait(async move {
             let mut read = read::read(plan, planned.clone()).await?;
@@ -204,20 +204,15 @@ impl Runner {
             under_whole_urls(&mut read, &directory);
             Ok((ahead::ready(table, read).await?, left))
         })?;
-        let Ready { table, read, prepared, misfit } = ready;
-        self.raw = table;
-        match evolve::settle(self.mode, pipeline, &columns, &read) {
+        match evolve::settle(self.mode, pipeline, &columns, &ready.read) {
             Ok(false) => {}
             changed => {
-                if let (Some(table), Some(prepared)) = (self.raw.take(), prepared) {
-                    runtime::wait(async move {
-                        table.discard_prepared(prepared).await;
-                        Ok(())
-                    })?;
-                }
+                discard(ready)?;
+                self.raw = None;
                 return changed.map(|_| Step::Did(Tick::Worked));
             }
         }
+        let Ready { read, prepared, misfit, .. } = ready;
         let parts = read.parts.clone();
         if let Some(error) = misfit {
             return self.set_file_aside(pipeline, place, &parts, error);
