@@ -8,6 +8,7 @@
 
 mod aggregate_approx;
 mod aggregate_counting;
+mod aggregate_places;
 mod aggregate_queries;
 mod aggregate_reading;
 mod aggregates;

@@ -7,6 +7,8 @@
 mod aggregate_approx;
 #[path = "aggregate_counting.rs"]
 mod aggregate_counting;
+#[path = "aggregate_places.rs"]
+mod aggregate_places;
 #[path = "aggregate_queries.rs"]
 mod aggregate_queries;
 #[path = "aggregate_reading.rs"]

@@ -10,6 +10,7 @@ mod distinct;
 mod keys;
 mod merge;
 mod part;
+mod placed;
 
 use crate::model::aggregate::{Compare, GROUPED, PartialKind, Plan, Reading};
 use crate::model::names::with_suffix;
@@ -46,9 +47,9 @@ impl Names {
 
     /// The bare names of all relations of the aggregate, the view first.
     pub fn relations(&self, plan: &Plan) -> Vec<String> {
-        let mut all = vec![self.name.clone(), format!("{}_state", self.name)];
+        let mut all = vec![self.name.clone(), state_name(&self.name)];
         if plan.may_be_long() {
-            all.push(format!("{}_long", self.name));
+            all.push(long_name(&self.name));
         }
         all.extend(plan.distinct_sets.iter().map(|s| distinct_name(&self.name, s.number)));
         if self.changes {
@@ -62,12 +63,12 @@ impl Names {
     }
 
     pub fn state(&self) -> String {
-        self.qualified("_state")
+        self.qualified(&state_name(""))
     }
 
     /// The part of the state table for groups whose keys are longer than an entry of an index.
     pub fn long(&self) -> String {
-        self.qualified("_long")
+        self.qualified(&long_name(""))
     }
 
     pub fn distinct(&self, number: usize) -> String {
@@ -88,6 +89,16 @@ impl Names {
     fn qualified(&self, ending: &str) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&format!("{}{ending}", self.name)))
     }
+}
+
+/// The table of the groups.
+pub fn state_name(aggregate: &str) -> String {
+    format!("{aggregate}_state")
+}
+
+/// The one beside it, of groups whose keys are long.
+pub fn long_name(aggregate: &str) -> String {
+    format!("{aggregate}_long")
 }
 
 /// The table of a set of distinct values.

@@ -7,6 +7,8 @@
 
 mod compile;
 mod pairs;
+mod places;
+mod tables;
 mod value;
 
 use std::collections::{HashMap, HashSet};
@@ -35,6 +37,18 @@ pub struct Spec {
     pub keys: usize,
     pub measures: Vec<Measure>,
     pub sets: Vec<Set>,
+    pub state: State,
+}
+
+/// The table that an aggregate keeps its groups in.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub schema: String,
+    pub table: String,
+    /// Of groups whose keys are long, where there is one.
+    pub long: Option<String>,
+    /// Of the keys.
+    pub hashes: Vec<Hash>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,14 +230,26 @@ impl Tally {
         self.spec.sets.iter().zip(&self.fresh).map(enter).collect()
     }
 
-    /// The groups as arrays: keys, rows, measures, and for each set what was `gained`.
-    pub fn arrays(&self, gained: Vec<Vec<i64>>) -> Result<Vec<Arg>> {
+    /// Where the groups lie that are there, as an array with a place for each; `None` where a statement has to find out.
+    pub fn places(&self) -> Result<Option<Arg>> {
+        let types = self.kinds.iter().take(self.spec.keys).map(Kind::type_oid);
+        let Some(table) = places::Table::open(&self.spec.state, types) else { return Ok(None) };
+        // SAFETY: the keys were copied from values of expressions of these types, and live as long as the tally's memory.
+        let mut found = unsafe { table.find(&self.groups) };
+        table.close();
+        let tid = Kind::of(pg_sys::TIDOID).ok_or_else(|| Error::new(Code::Internal, "tid has no arrays"))?;
+        array(&tid, found.iter_mut().map(|place| place.as_mut().map(|place| Datum::from(&raw mut *place)))).map(Some)
+    }
+
+    /// The groups as arrays: keys, the `places` if they are known, rows, measures, and for each set what was `gained`.
+    pub fn arrays(&self, places: Option<Arg>, gained: Vec<Vec<i64>>) -> Result<Vec<Arg>> {
         let spec = &self.spec;
         let groups = &self.groups;
         let mut all = Vec::new();
         for key in 0..spec.keys {
             all.push(array(&self.kinds[key], groups.iter().map(|g| g.keys[key]))?);
         }
+        all.extend(places);
         all.push(Arg::Int8s(groups.iter().map(|g| Some(g.rows)).collect()));
         for (i, measure) in spec.measures.iter().enumerate() {
             let kind = measure.argument.map(|argument| &self.kinds[argument]);

@@ -73,8 +73,10 @@ pub fn merge(kept: &[Aggregate], chunk: &Chunk, mut counted: Vec<Option<Tally>>,
         let mut arguments: Vec<spi::Arg> = vec![chunk_no.into()];
         let statement = match (chunk, &tally) {
             (_, Some(tally)) => {
-                arguments.extend(tally.arrays(tally.enter_values()?)?);
-                sql::merge_statement(&aggregate.plan, &names, &Source::Counted, tells)
+                let (gained, places) = (tally.enter_values()?, tally.places()?);
+                let source = Source::Counted { placed: places.is_some() };
+                arguments.extend(tally.arrays(places, gained)?);
+                sql::merge_statement(&aggregate.plan, &names, &source, tells)
             }
             (Chunk::Appended(table), None) => {
                 let (table, staging) = (table.qualified(), whole(table)?.qualified());

@@ -14,7 +14,7 @@ use siphasher::sip128::SipHasher13;
 use crate::catalog::aggregate as sql;
 use crate::catalog::aggregates::Aggregate;
 use crate::model::aggregate::PartialKind;
-use crate::pg::tally::{Knowledge, Known, Measure, Set, Spec, Tallies, Tally, What};
+use crate::pg::tally::{Knowledge, Known, Measure, Set, Spec, State, Tallies, Tally, What};
 use crate::pg::transaction::Fate;
 
 /// Pairs of group and value that are remembered for each set.
@@ -154,5 +154,11 @@ fn spec(aggregate: &Aggregate) -> Spec {
                 })
             })
             .collect(),
+        state: State {
+            schema: aggregate.schema.clone(),
+            table: sql::state_name(&aggregate.relation),
+            long: plan.may_be_long().then(|| sql::long_name(&aggregate.relation)),
+            hashes: plan.keys.iter().map(|key| key.expression.hash.clone()).collect(),
+        },
     }
 }

@@ -1,7 +1,8 @@
 //! A chunk that was counted while it was loaded: groups come as arrays, and what is left is to merge them.
 //!
-//! `$2 …` are the arrays: a column for each key, of the type of its expression, the rows, a column for each partial result that is
-//! measured, and one for what each set of distinct values has gained: these are in their tables already.
+//! `$2 …` are the arrays: a column for each key, of the type of its expression, the place of the group's row where that was looked up, the
+//! rows, a column for each partial result that is measured, and one for what each set of distinct values has gained: these are in their
+//! tables already.
 
 use super::keys::{KeyColumn, collated, hash, list};
 use crate::model::aggregate::{Digits, PartialKind, Plan};
@@ -36,21 +37,26 @@ fn collated_keys(keys: &[KeyColumn]) -> Vec<String> {
     keys.iter().map(|k| format!("{} AS {}", collated(k.name, k.collation), k.name)).collect()
 }
 
-/// As `delta` of a chunk whose rows are read.
-pub fn delta(plan: &Plan, keys: &[KeyColumn]) -> String {
+/// As `delta` of a chunk whose rows are read; where the groups are `placed`, with the `tid` of each that is there.
+pub fn delta(plan: &Plan, keys: &[KeyColumn], placed: bool) -> String {
     let (gained, mut measured): (Vec<_>, Vec<_>) =
         plan.partials.iter().partition(|p| matches!(p.kind, PartialKind::Distinct(_)));
     // In the order of the sets.
     measured.extend(
         plan.distinct_sets.iter().filter_map(|set| gained.iter().find(|p| p.kind == PartialKind::Distinct(set.number))),
     );
+    let tid = placed.then(|| "tid".to_owned());
     let mut names = key_names(keys);
+    names.extend(tid.clone());
     names.push("rows".to_owned());
     names.extend(measured.iter().map(|p| p.column.clone()));
     let mut read = collated_keys(keys);
+    read.extend(tid);
     read.push("rows".to_owned());
     read.extend(measured.iter().map(|p| p.column.clone()));
     let mut found = key_names(keys);
+    // Keys that GROUP BY takes for one were found at the same place.
+    found.extend(placed.then(|| "min(tid) AS tid".to_owned()));
     found.push("sum(rows)::bigint AS rows".to_owned());
     found.extend(measured.iter().map(|p| {
         let column = &p.column;

@@ -5,7 +5,7 @@
 //! staging table, for those groups alone. `$1` is the chunk.
 
 use super::keys::{KeyColumn, hash, key_columns, list, same_group, same_value};
-use super::{Names, counted, distinct, grouped, quoted};
+use super::{Names, counted, distinct, grouped, placed, quoted};
 use crate::model::aggregate::{Digits, Partial, PartialKind, Plan};
 
 /// Bytes of keys that fit into an entry of an index (a third of a page), with room for those of fixed size.
@@ -20,7 +20,7 @@ pub enum Source<'a> {
     /// A chunk of a table whose rows change: what they are now (`_op` says delete where they went), and what they were.
     Changed { changes: &'a str, replaced: &'a str, staging: &'a str },
     /// A chunk of rows that are added, counted while they were loaded: the arrays that `counted` tells of.
-    Counted,
+    Counted { placed: bool },
     /// Chunks after `$2` and up to `$3`, for an aggregate that is filled step by step.
     Range { staging: &'a str },
     /// Some rows of a table whose rows change, for an aggregate that is filled step by step; `staging`: these and those before.
@@ -32,13 +32,16 @@ pub enum Source<'a> {
 /// Merges rows into the aggregate, and writes the changed groups where there is a table for them and `tells` says so.
 /// Gives one number: that of the groups touched.
 pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool) -> String {
+    if let Source::Counted { placed: true } = source {
+        return placed::statement(plan, names, tells);
+    }
     let keys = key_columns(plan);
-    let is_counted = matches!(source, Source::Counted);
+    let is_counted = matches!(source, Source::Counted { .. });
     let mut with: Vec<String> = input(plan, &keys, source).into_iter().collect();
     if !is_counted {
         with.extend(plan.distinct_sets.iter().flat_map(|set| distinct::parts(plan, names, &keys, set)));
     }
-    with.push(if is_counted { counted::delta(plan, &keys) } else { delta(plan, &keys) });
+    with.push(if is_counted { counted::delta(plan, &keys, false) } else { delta(plan, &keys) });
     with.push(merged(plan, names, &keys, is_counted));
     let (staging, takes_away) = match source {
         Source::Appended { staging, .. }
@@ -46,7 +49,7 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
         | Source::Part { staging, .. }
         | Source::All { staging } => (*staging, false),
         Source::Changed { staging, .. } => (*staging, !keys.is_empty()),
-        Source::Counted => ("", false),
+        Source::Counted { .. } => ("", false),
     };
     let recomputes = plan.always_recomputes() || plan.may_recompute() && matches!(source, Source::Changed { .. });
     let last = if recomputes {
@@ -56,7 +59,6 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
         "merged"
     };
     let state = names.state();
-    let columns = list(state_columns(plan).into_iter());
     let returned = list(state_columns(plan).iter().map(|c| format!("t.{c}")));
     let assigned = list(written(plan).iter().map(|c| format!("{c} = m.{c}")));
     let same_row = if plan.may_be_long() { "t.ctid = m.tid AND t.tableoid = m.tab" } else { "t.ctid = m.tid" };
@@ -65,49 +67,58 @@ pub fn merge_statement(plan: &Plan, names: &Names, source: &Source, tells: bool)
         "changed AS (UPDATE {state} AS t SET {assigned}, _chunk_no = $1::bigint FROM {last} AS m \
          WHERE {same_row}{stays} RETURNING {returned})"
     ));
-    let mut images = vec![("upsert", "changed"), ("upsert", "added")];
+    let mut images = vec![("upsert", "changed")];
     if takes_away {
         with.push(format!(
             "emptied AS (DELETE FROM {state} AS t USING {last} AS m WHERE {same_row} AND m.rows <= 0 RETURNING {returned})"
         ));
         images.push(("delete", "emptied"));
     }
+    for (name, insert) in additions(plan, names, last, stays) {
+        with.push(insert);
+        images.push(("upsert", name));
+    }
+    if tells && !matches!(source, Source::Range { .. } | Source::Part { .. } | Source::All { .. }) {
+        with.extend(told(plan, names, &images));
+    }
+    format!("WITH {} SELECT count(*) FROM merged", with.join(", "))
+}
+
+/// New groups go into their tables: those of `last` that have no `tid`. Each statement with its name.
+pub(super) fn additions(plan: &Plan, names: &Names, last: &str, stays: &str) -> Vec<(&'static str, String)> {
+    let keys = key_columns(plan);
+    let columns = list(state_columns(plan).into_iter());
     // Groups that chunks touch together have keys that are near each other more often than not: in their order they share pages.
     let order = match keys.as_slice() {
         [] => String::new(),
         keys => format!(" ORDER BY {}", list(keys.iter().map(|k| format!("m.{}", k.name)))),
     };
-    let insert = |name: &str, table: &str, which: &str| {
-        format!(
+    let insert = |name: &'static str, table: String, which: &str| {
+        let statement = format!(
             "{name} AS (INSERT INTO {table} ({columns}, _chunk_no) SELECT {columns}, $1::bigint FROM {last} AS m \
              WHERE m.tid IS NULL{stays}{which}{order} RETURNING {columns})"
-        )
+        );
+        (name, statement)
     };
-    if plan.may_be_long() {
-        let fits = fits(&keys);
-        with.push(insert("added", &state, &format!(" AND {fits}")));
-        with.push(insert("added_long", &names.long(), &format!(" AND NOT {fits}")));
-        images.push(("upsert", "added_long"));
-    } else {
-        with.push(insert("added", &state, ""));
+    if !plan.may_be_long() {
+        return vec![insert("added", names.state(), "")];
     }
-    if let Some(changes) = names
-        .changes()
-        .filter(|_| tells && !matches!(source, Source::Range { .. } | Source::Part { .. } | Source::All { .. }))
-    {
-        let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
-        let images: Vec<String> = images
-            .iter()
-            .map(|(op, of)| {
-                format!("SELECT $1::bigint, '{op}', o.* FROM (WITH {} {}) AS o", grouped(plan, of), plan.body)
-            })
-            .collect();
-        with.push(format!(
-            "told AS (INSERT INTO {changes} (_chunk_no, _op, {outputs}) {})",
-            images.join(" UNION ALL ")
-        ));
-    }
-    format!("WITH {} SELECT count(*) FROM merged", with.join(", "))
+    let fits = fits(&keys);
+    vec![
+        insert("added", names.state(), &format!(" AND {fits}")),
+        insert("added_long", names.long(), &format!(" AND NOT {fits}")),
+    ]
+}
+
+/// Writes the changed groups to their table, where there is one: what the query gives for the rows of each of these, and what became of them.
+pub(super) fn told(plan: &Plan, names: &Names, images: &[(&str, &str)]) -> Option<String> {
+    let changes = names.changes()?;
+    let outputs = list(plan.outputs.iter().map(|o| quoted(&o.name)));
+    let images: Vec<String> = images
+        .iter()
+        .map(|(op, of)| format!("SELECT $1::bigint, '{op}', o.* FROM (WITH {} {}) AS o", grouped(plan, of), plan.body))
+        .collect();
+    Some(format!("told AS (INSERT INTO {changes} (_chunk_no, _op, {outputs}) {})", images.join(" UNION ALL ")))
 }
 
 /// True for a group whose keys fit into an entry of the index that readers use.
@@ -141,7 +152,7 @@ fn input(plan: &Plan, keys: &[KeyColumn], source: &Source) -> Option<String> {
         Source::Range { staging } => rows(staging, "1", "_chunk_no > $2::bigint AND _chunk_no <= $3::bigint"),
         Source::Part { rows: part, .. } => rows(part, "1", ""),
         Source::All { staging } => rows(staging, "1", ""),
-        Source::Counted => return None,
+        Source::Counted { .. } => return None,
     };
     Some(format!("input AS ({rows})"))
 }
@@ -235,7 +246,7 @@ fn merged(plan: &Plan, names: &Names, keys: &[KeyColumn], is_counted: bool) -> S
     format!("merged AS MATERIALIZED (SELECT {} FROM {from})", columns.join(", "))
 }
 
-fn merged_partial(plan: &Plan, partial: &Partial, is_counted: bool) -> String {
+pub(super) fn merged_partial(plan: &Plan, partial: &Partial, is_counted: bool) -> String {
     let p = &partial.column;
     match partial.kind {
         PartialKind::Count => format!("coalesce(s.{p}, 0) + d.{p}"),
@@ -337,11 +348,11 @@ fn from_rows(plan: &Plan, partial: &Partial) -> Option<String> {
 }
 
 /// The columns of the state table that a merge writes.
-fn written(plan: &Plan) -> Vec<String> {
+pub(super) fn written(plan: &Plan) -> Vec<String> {
     std::iter::once("rows".to_owned()).chain(plan.partials.iter().map(|p| p.column.clone())).collect()
 }
 
-fn state_columns(plan: &Plan) -> Vec<String> {
+pub(super) fn state_columns(plan: &Plan) -> Vec<String> {
     let keys = key_columns(plan).into_iter().map(|k| k.name.to_owned());
     std::iter::once("h".to_owned()).chain(keys).chain(written(plan)).collect()
 }

@@ -222,7 +222,7 @@ fn a_chunk_that_was_counted_is_merged_from_arrays_and_no_row_is_read() {
     let plan =
         plan(vec![text("merchant")], vec![call(Function::Avg(amount(), Digits::Fixed), None, "numeric"), customers]);
     assert!(is_countable(&plan));
-    let merge = merge_statement(&plan, &names(&plan, false), &Source::Counted, true);
+    let merge = merge_statement(&plan, &names(&plan, false), &Source::Counted { placed: false }, true);
     assert!(merge.contains(
         "SELECT k1, sum(rows)::bigint AS rows, sum(p1)::numeric AS p1, sum(p2)::bigint AS p2, sum(p3)::bigint AS p3 FROM \
          (SELECT k1 COLLATE \"default\" AS k1, rows, p1, p2, p3 FROM unnest($2, $3, $4, $5, $6) AS u (k1, rows, p1, p2, p3)) AS input GROUP BY k1"
@@ -230,6 +230,18 @@ fn a_chunk_that_was_counted_is_merged_from_arrays_and_no_row_is_read() {
     assert!(merge.contains("coalesce(s.p3, 0) + d.p3 AS p3"));
     assert!(!merge.contains("stats_distinct_1"));
     assert!(!merge.contains("staging.t"));
+}
+
+#[test]
+fn groups_that_were_looked_up_are_changed_where_they_lie_and_looked_up_no_more() {
+    let plan = plan(vec![text("merchant")], vec![call(Function::Avg(amount(), Digits::Fixed), None, "numeric")]);
+    let merge = merge_statement(&plan, &names(&plan, false), &Source::Counted { placed: true }, true);
+    assert!(merge.contains("min(tid) AS tid, sum(rows)::bigint AS rows"));
+    assert!(merge.contains("unnest($2, $3, $4, $5, $6) AS u (k1, tid, rows, p1, p2)"));
+    assert!(merge.contains("UPDATE ONLY \"staging\".\"stats_state\" AS s SET rows = s.rows + d.rows"));
+    assert!(merge.contains("FROM delta AS d WHERE s.ctid = d.tid"));
+    assert!(merge.contains("INSERT INTO \"staging\".\"stats_long\""));
+    assert!(!merge.contains("LATERAL") && !merge.contains(".h = "));
 }
 
 #[test]

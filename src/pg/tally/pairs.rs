@@ -5,85 +5,18 @@
 //! SQL would enter, in all indexes. [`Table::open`] refuses every table that something of its own happens in: that one is the SQL's. The
 //! table's lock is kept until the transaction ends. Never fires a trigger.
 
-use std::ffi::CString;
-
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{IntoDatum, PgList, pg_sys};
+use pgrx::{IntoDatum, pg_sys};
 
-use crate::model::aggregate::Hash;
+use crate::model::aggregate::{Hash, key_column};
 use crate::pg::indexes::Indexes;
 use crate::pg::{interrupts, versions};
 
+use super::tables::{self, Column};
 use super::{Fresh, Group, Set};
 
 /// Rows that go into the table together; each needs a slot of its own.
 const BATCH: usize = 250;
-
-/// The built-in operators of integers in a B-tree.
-const INTEGERS: u32 = 1976;
-
-/// Types of which values are equal only if they are the same bytes; text, where its collation says so, too.
-const BYTES: [Oid; 8] = [
-    pg_sys::BOOLOID,
-    pg_sys::INT2OID,
-    pg_sys::INT4OID,
-    pg_sys::INT8OID,
-    pg_sys::DATEOID,
-    pg_sys::TIMESTAMPOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::UUIDOID,
-];
-
-/// A column of the table: its number from 0, and how its values are hashed and compared.
-struct Column {
-    number: usize,
-    hash: Hash,
-    seed: i64,
-    collation: Oid,
-    kind: *mut pg_sys::TypeCacheEntry,
-}
-
-impl Column {
-    /// As `hash_of` in the SQL of aggregates has it.
-    ///
-    /// SAFETY: the value is of the column's type.
-    unsafe fn hash(&self, value: Option<Datum>) -> i64 {
-        // SAFETY: entries of the type cache last as long as the process, and this one was asked for that function.
-        let hashed = |value| unsafe {
-            let function = &raw mut (*self.kind).hash_extended_proc_finfo;
-            pg_sys::FunctionCall2Coll(function, self.collation, value, Datum::from(self.seed)).value() as i64
-        };
-        match (&self.hash, value) {
-            (Hash::None, _) | (Hash::Row, None) => 0,
-            (Hash::Function(_), None) => self.seed,
-            (_, Some(value)) => hashed(value),
-        }
-    }
-
-    /// Whether GROUP BY takes no two for one that differ in a byte.
-    fn is_bytes(&self) -> bool {
-        // SAFETY: entries of the type cache last as long as the process; the collation is that of a column.
-        unsafe {
-            let type_oid = (*self.kind).type_id;
-            let is_text = type_oid == pg_sys::TEXTOID || type_oid == pg_sys::VARCHAROID;
-            BYTES.contains(&type_oid) || is_text && pg_sys::get_collation_isdeterministic(self.collation)
-        }
-    }
-
-    /// Whether GROUP BY takes both for one.
-    ///
-    /// SAFETY: the values are of the column's type.
-    unsafe fn same(&self, one: Option<Datum>, other: Option<Datum>) -> bool {
-        match (one, other) {
-            // SAFETY: as for `hash`.
-            (Some(one), Some(other)) => unsafe {
-                let function = &raw mut (*self.kind).eq_opr_finfo;
-                pg_sys::FunctionCall2Coll(function, self.collation, one, other).value() & 1 != 0
-            },
-            (one, other) => one.is_none() && other.is_none(),
-        }
-    }
-}
 
 /// The table, and its index of hashes. To be closed by [`Table::close`]; behind an error the end of the transaction does it.
 pub(super) struct Table {
@@ -97,24 +30,16 @@ pub(super) struct Table {
 impl Table {
     /// `None` where the table is not as it was made, or the current role may not write it. `types`: of the value, then of the keys.
     pub(super) fn open(set: &Set, types: &[Oid]) -> Option<Table> {
-        let (schema, name) = (CString::new(&*set.schema).ok()?, CString::new(&*set.table).ok()?);
-        let lock = pg_sys::RowExclusiveLock as i32;
-        // SAFETY: in a transaction; what is opened is closed here or by `close`, and its lock is kept.
+        let relation = tables::open(&set.schema, &set.table)?;
+        // SAFETY: opened above; closed here or by `close`.
         unsafe {
-            let oid = pg_sys::get_relname_relid(name.as_ptr(), pg_sys::get_namespace_oid(schema.as_ptr(), true));
-            if oid == Oid::INVALID {
-                return None;
-            }
-            let relation = pg_sys::try_relation_open(oid, lock);
-            if relation.is_null() {
-                return None;
-            }
             let found = columns(relation, set, types).and_then(|(hash, mut columns)| {
                 let keys = columns.split_off(1);
-                Some(Table { relation, index: index_of(relation, hash)?, hash, value: columns.pop()?, keys })
+                let index = tables::index_of(relation, hash)?;
+                Some(Table { relation, index, hash, value: columns.pop()?, keys })
             });
             if found.is_none() {
-                pg_sys::relation_close(relation, pg_sys::NoLock as i32);
+                tables::close(relation);
             }
             found
         }
@@ -124,7 +49,7 @@ impl Table {
         // SAFETY: opened by `open`, once.
         unsafe {
             pg_sys::index_close(self.index, pg_sys::NoLock as i32);
-            pg_sys::relation_close(self.relation, pg_sys::NoLock as i32);
+            tables::close(self.relation);
         }
     }
 
@@ -216,17 +141,9 @@ impl Table {
             let value = unsafe { pg_sys::slot_getattr(slot, column.number as i32 + 1, &mut null) };
             (!null).then_some(value)
         };
-        // SAFETY: the scan has one key, which is compared with the only column of an index of bigint.
+        // SAFETY: the scan is of the table's index.
         unsafe {
-            let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-            pg_sys::ScanKeyInit(
-                &mut key,
-                1,
-                pg_sys::BTEqualStrategyNumber as u16,
-                Oid::from(pg_sys::F_INT8EQ),
-                Datum::from(hash),
-            );
-            pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
+            tables::seek(scan, hash);
             while pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
                 if self.value.same(attribute(&self.value), Some(value))
                     && self.keys.iter().zip(keys).all(|(column, key)| column.same(attribute(column), *key))
@@ -298,69 +215,17 @@ unsafe fn columns(relation: pg_sys::Relation, set: &Set, types: &[Oid]) -> Optio
     unsafe {
         let (form, described) = (&*(*relation).rd_rel, (*relation).rd_att);
         let constraints = (*described).constr;
-        let is_plain = form.relkind as u8 == pg_sys::RELKIND_RELATION
-            && form.relam == pg_sys::HEAP_TABLE_AM_OID
-            && (*relation).trigdesc.is_null()
-            && !(form.relhasrules || form.relrowsecurity || form.relispartition || form.relhassubclass)
+        let is_left_alone = (*relation).trigdesc.is_null()
+            && !(form.relhasrules || form.relispartition || form.relhassubclass)
             && (constraints.is_null() || (*constraints).num_check == 0);
-        let attributes = versions::attributes(described);
-        let count = attributes.iter().filter(|a| !a.attisdropped).count();
-        // One at a time: of several, Postgres is content with any.
-        let may = |right: u32| {
-            let found = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), right as pg_sys::AclMode);
-            found == pg_sys::AclResult::ACLCHECK_OK
-        };
-        let allowed = may(pg_sys::ACL_SELECT) && may(pg_sys::ACL_INSERT);
-        if !is_plain || count != types.len() + 1 || !allowed {
+        let count = versions::attributes(described).iter().filter(|a| !a.attisdropped).count();
+        // Values without a hash would all be found by the same.
+        let is_hashed = set.hashes.first().is_some_and(|hash| *hash != Hash::None);
+        if !is_left_alone || count != types.len() + 1 || !is_hashed || !tables::may(relation, pg_sys::ACL_INSERT) {
             return None;
         }
-        let place = |name: &str, type_oid: Oid| {
-            attributes.iter().position(|a| {
-                let bytes = a.attname.data.iter().map(|c| c.cast_unsigned()).take_while(|c| *c != 0);
-                !a.attisdropped && a.attgenerated == 0 && a.atttypid == type_oid && bytes.eq(name.bytes())
-            })
-        };
-        let mut columns = Vec::new();
-        for (i, (type_oid, hash)) in types.iter().zip(&set.hashes).enumerate() {
-            let number =
-                place(&if i == 0 { "v".to_owned() } else { crate::model::aggregate::key_column(i - 1) }, *type_oid)?;
-            let flags = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO;
-            let kind = pg_sys::lookup_type_cache(*type_oid, flags as i32);
-            let is_hashed = (*kind).hash_extended_proc_finfo.fn_oid != Oid::INVALID;
-            // Values without a hash are all found by the same.
-            if (*kind).eq_opr_finfo.fn_oid == Oid::INVALID || is_hashed == (*hash == Hash::None) || i == 0 && !is_hashed
-            {
-                return None;
-            }
-            let collation = attributes[number].attcollation;
-            columns.push(Column { number, hash: hash.clone(), seed: i as i64 + 1, collation, kind });
-        }
-        Some((place("h", pg_sys::INT8OID)?, columns))
-    }
-}
-
-/// An index of this column alone.
-///
-/// SAFETY: the relation is open.
-unsafe fn index_of(relation: pg_sys::Relation, column: usize) -> Option<pg_sys::Relation> {
-    // SAFETY: an index of an open relation; what its entry says is there as long as it is open.
-    unsafe {
-        let all = PgList::<Oid>::from_pg(pg_sys::RelationGetIndexList(relation));
-        for oid in all.iter_oid() {
-            let index = pg_sys::index_open(oid, pg_sys::RowExclusiveLock as i32);
-            let form = &*(*index).rd_index;
-            let suits = form.indisvalid
-                && !form.indcheckxmin
-                && form.indnkeyatts == 1
-                && form.indkey.values.as_slice(1).first() == Some(&(column as i16 + 1))
-                && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
-                && *(*index).rd_opfamily == Oid::from(INTEGERS)
-                && pg_sys::RelationGetIndexPredicate(index).is_null();
-            if suits {
-                return Some(index);
-            }
-            pg_sys::index_close(index, pg_sys::NoLock as i32);
-        }
-        None
+        let name = |i: usize| if i == 0 { "v".to_owned() } else { key_column(i - 1) };
+        let named = types.iter().zip(&set.hashes).enumerate().map(|(i, (type_oid, hash))| (name(i), *type_oid, hash));
+        tables::columns(relation, named)
     }
 }
